@@ -1,0 +1,93 @@
+"""What a fixer proposes, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from harness.model.incident import Passage
+from harness.model.source import Deployment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteFile:
+    """Replace or create a whole file."""
+
+    path: str
+    content: str
+    kind: Literal["write"] = "write"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaceText:
+    """Replace ``search``, which must occur exactly once in the file."""
+
+    path: str
+    search: str
+    replace: str
+    kind: Literal["replace"] = "replace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteFile:
+    """Remove a file."""
+
+    path: str
+    kind: Literal["delete"] = "delete"
+
+
+Edit = WriteFile | ReplaceText | DeleteFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a proposal cost. ``usd`` is None where no price is known."""
+
+    seconds: float = 0.0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    usd: float | None = None
+
+    def __add__(self, other: Cost) -> Cost:
+        known = [usd for usd in (self.usd, other.usd) if usd is not None]
+        return Cost(
+            seconds=self.seconds + other.seconds,
+            tokens_in=self.tokens_in + other.tokens_in,
+            tokens_out=self.tokens_out + other.tokens_out,
+            usd=sum(known) if known else None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fix:
+    """A proposal. No edits means that the fixer abstains, and ``root_cause`` says why."""
+
+    root_cause: str
+    edits: tuple[Edit, ...] = ()
+    remediation: str = ""
+    verification: tuple[str, ...] = ()
+    confidence: float | None = None  # 0-1 as the fixer stated it, before the outcome is known
+    cost: Cost = field(default_factory=Cost)
+    model: str = ""
+
+    @property
+    def abstains(self) -> bool:
+        return not self.edits
+
+
+AttemptOutcome = Literal["abstained", "failed", "refused", "canary_failed", "not_recovered", "recovered"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One turn of the loop, kept whole so that the next turn can be told why this one failed."""
+
+    number: int  # from 1
+    outcome: AttemptOutcome
+    reason: str
+    passages: tuple[Passage, ...] = ()
+    fix: Fix | None = None  # None: the fixer gave no usable proposal
+    deployment: Deployment | None = None  # None: it never went live
+    started_s: float = 0.0
+    proposed_s: float | None = None
+    deployed_s: float | None = None

@@ -1,0 +1,182 @@
+"""One scenario file, validated. See docs/scenarios.md for every key."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from harness.model.faults import FaultSpec, request_parts
+from harness.model.schema import Described, Seconds
+
+
+class Metadata(Described):
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: str
+    fault_class: str = ""
+    tags: tuple[str, ...] = ()
+    control: bool = Field(default=False, description="nothing is wrong: an incident or a patch is a false alarm")
+
+
+class TargetSpec(Described):
+    app: str = Field(description="the app's folder, which holds app.yml; looked up beside the scenario, then above")
+    defect: str | None = Field(default=None, description="a patch that makes the app weak from the start")
+    env: dict[str, str] = Field(default_factory=dict)
+
+
+class Stage(Described):
+    rate: float = Field(gt=0)
+    for_s: Seconds = Field(alias="for")
+
+
+class Arrivals(Described):
+    """Open loop: arrivals come when they come, however slow the app is."""
+
+    rate: float = Field(gt=0, le=2000, description="requests a second")
+    process: Literal["poisson", "constant"] = "poisson"
+    stages: tuple[Stage, ...] = Field(default=(), description="rates in turn; the last holds to the end")
+    max_in_flight: int = Field(default=200, gt=0)
+    timeout_s: Seconds = Field(default=10.0, alias="timeout")
+
+
+class Expect(Described):
+    """What makes an answer right. Speed is the SLO's business."""
+
+    status: tuple[int, ...] = (200,)
+    contains: str | None = None
+
+
+class Variable(Described):
+    """A random value for ``{name}`` in a request, drawn from the trial's seed."""
+
+    integer: tuple[int, int] | None = None
+    choice: tuple[str, ...] | None = None
+    uuid: bool = False
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if sum((self.integer is not None, self.choice is not None, self.uuid)) != 1:
+            raise ValueError("give exactly one of integer: [low, high], choice: [...], uuid: true")
+        return self
+
+
+class Request(Described):
+    request: str
+    json_body: dict[str, Any] | None = Field(default=None, alias="json")
+    headers: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("request")
+    @classmethod
+    def _request_is_one(cls, value: str) -> str:
+        request_parts(value)
+        return value
+
+
+class Route(Request):
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
+    weight: float = Field(gt=0)
+    expect: Expect = Expect()
+
+
+class LoadSpec(Described):
+    arrivals: Arrivals
+    routes: tuple[Route, ...] = ()
+    variables: dict[str, Variable] = Field(default_factory=dict)
+    login: Request | None = Field(default=None, description="sent once before the load; its cookies stay")
+    locustfile: str | None = None
+
+    @model_validator(mode="after")
+    def _routes_or_locustfile(self) -> Self:
+        if bool(self.routes) == bool(self.locustfile):
+            raise ValueError("give routes or a locustfile, one of the two")
+        return self
+
+
+class Latency(Described):
+    p95_ms: float = Field(gt=0)
+
+
+class Slo(Described):
+    """At least ``objective`` of arrivals get the right answer, and 95 % of arrivals one within p95Ms."""
+
+    name: str
+    routes: tuple[str, ...] = Field(min_length=1)
+    latency: Latency
+    objective: float = Field(gt=0, lt=1)
+
+
+class SteadyState(Described):
+    warmup_s: Seconds = Field(default=3.0, alias="warmup")
+    hold_s: Seconds = Field(default=5.0, alias="hold")
+
+
+class BurnRate(Described):
+    """Two windows, both over ``factor`` times the budget (Google SRE Workbook, ch. 5), in seconds instead of hours."""
+
+    factor: float = Field(default=10.0, gt=0)
+    long_s: Seconds = Field(default=6.0, alias="long")
+    short_s: Seconds = Field(default=2.0, alias="short")
+
+
+class Detection(Described):
+    markers: bool = True
+    burn_rate: BurnRate | None = BurnRate()
+    within_s: Seconds = Field(default=30.0, alias="within", description="unseen after this long: NOT_DETECTED")
+
+
+class Recovery(Described):
+    window_s: Seconds = Field(default=1.0, alias="window", gt=0)
+    consecutive: int = Field(default=5, gt=0)
+    min_requests: int = Field(default=20, gt=0, description="a window with fewer arrivals proves nothing")
+    min_throughput_ratio: float = Field(default=0.9, gt=0, le=1, description="right answers against the baseline's")
+    bite_within_s: Seconds = Field(default=30.0, alias="biteWithin", description="no harm by then: INVALID")
+    observe_s: Seconds = Field(default=20.0, alias="observe", description="how long a deployed fix may take to show")
+    horizon_s: Seconds = Field(default=60.0, alias="horizon", description="watched for this long from detection on")
+
+
+class Budget(Described):
+    attempts: int = Field(default=3, gt=0)
+    fixer_s: Seconds = Field(default=120.0, alias="fixer")
+    fixer_usd: float | None = Field(default=None, gt=0)
+
+
+class Scenario(Described):
+    """One line from fault to verdict, in words that Chaos Toolkit, k6 and Sloth users know."""
+
+    metadata: Metadata
+    target: TargetSpec
+    load: LoadSpec
+    slos: tuple[Slo, ...] = Field(min_length=1)
+    steady_state: SteadyState = SteadyState()
+    method: tuple[FaultSpec, ...] = ()
+    detection: Detection = Detection()
+    recovery: Recovery = Recovery()
+    budget: Budget = Budget()
+    checks: tuple[str, ...] = Field(default=(), description="folders of pytest files, hidden from the fixer")
+    reference: str | None = Field(default=None, description="a patch that is one good fix, for --fixer reference")
+
+    @model_validator(mode="after")
+    def _slos_name_routes(self) -> Self:
+        known = {route.name for route in self.load.routes}
+        for slo in self.slos:
+            missing = [name for name in slo.routes if name not in known]
+            if missing and not self.load.locustfile:
+                raise ValueError(
+                    f"slo {slo.name!r} names the route {missing[0]!r}, which load.routes does not have: "
+                    f"{', '.join(sorted(known))}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _a_fault_unless_control(self) -> Self:
+        if not self.method and not self.metadata.control:
+            raise ValueError("method is empty: a scenario without a fault must say metadata.control: true")
+        return self
+
+    def thresholds_ms(self) -> dict[str, float]:
+        """The tightest latency threshold of each route that an SLO covers, in milliseconds."""
+        limits: dict[str, float] = {}
+        for slo in self.slos:
+            for route in slo.routes:
+                limits[route] = min(limits.get(route, slo.latency.p95_ms), slo.latency.p95_ms)
+        return limits
