@@ -56,6 +56,7 @@ class Fault(Protocol):
 class Retriever(Protocol):
     name: str
 
+    def query(self, incident: Incident) -> str: ...  # what is looked up, for the record
     def retrieve(self, incident: Incident, limit: int) -> Sequence[Passage]: ...  # best first
     def learn(self, incident: Incident, fix: Fix) -> str: ...  # the new document's id
 

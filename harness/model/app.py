@@ -51,7 +51,8 @@ class AppManifest(Described):
     source: tuple[str, ...] = Field(min_length=1, description="globs of what a fixer may read")
     editable: tuple[str, ...] = Field(min_length=1, description="globs of what a fix may change")
     protected: tuple[str, ...] = Field(default=(), description="globs that a fix may never change; they win")
-    prepare: tuple[Command, ...] = ()
+    migrate: tuple[Command, ...] = Field(default=(), description="run before each release goes live")
+    prepare: tuple[Command, ...] = Field(default=(), description="run once, after the first migration")
     web: WebProcess
     workers: tuple[WorkerProcess, ...] = ()
     upstreams: tuple[UpstreamApp, ...] = ()

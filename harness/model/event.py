@@ -19,7 +19,7 @@ class TrialStarted:
     title: str
     fixer_reason: str  # why this fixer
     horizon_s: float
-    thresholds_ms: dict[str, float]  # the tightest latency threshold by route
+    thresholds_ms: dict[str, float]  # the latency threshold of each route that an SLO covers
     type: Literal["TrialStarted"] = "TrialStarted"
 
 

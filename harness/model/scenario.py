@@ -15,7 +15,6 @@ class Metadata(Described):
     title: str
     fault_class: str = ""
     tags: tuple[str, ...] = ()
-    control: bool = Field(default=False, description="nothing is wrong: an incident or a patch is a false alarm")
 
 
 class TargetSpec(Described):
@@ -148,7 +147,7 @@ class Scenario(Described):
     load: LoadSpec
     slos: tuple[Slo, ...] = Field(min_length=1)
     steady_state: SteadyState = SteadyState()
-    method: tuple[FaultSpec, ...] = ()
+    method: tuple[FaultSpec, ...] = Field(min_length=1)
     detection: Detection = Detection()
     recovery: Recovery = Recovery()
     budget: Budget = Budget()
@@ -168,15 +167,14 @@ class Scenario(Described):
         return self
 
     @model_validator(mode="after")
-    def _a_fault_unless_control(self) -> Self:
-        if not self.method and not self.metadata.control:
-            raise ValueError("method is empty: a scenario without a fault must say metadata.control: true")
+    def _one_slo_a_route(self) -> Self:
+        owner: dict[str, str] = {}
+        for slo in self.slos:
+            for route in slo.routes:
+                if owner.setdefault(route, slo.name) != slo.name:
+                    raise ValueError(f"route {route!r} stands in two slos, {owner[route]!r} and {slo.name!r}; keep one")
         return self
 
     def thresholds_ms(self) -> dict[str, float]:
-        """The tightest latency threshold of each route that an SLO covers, in milliseconds."""
-        limits: dict[str, float] = {}
-        for slo in self.slos:
-            for route in slo.routes:
-                limits[route] = min(limits.get(route, slo.latency.p95_ms), slo.latency.p95_ms)
-        return limits
+        """The latency threshold of each route that an SLO covers, in milliseconds."""
+        return {route: slo.latency.p95_ms for slo in self.slos for route in slo.routes}

@@ -1,0 +1,242 @@
+"""YAML files to validated values, with an error that names file, line, key and cure."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from harness.errors import InputError, ScenarioError
+from harness.model.app import AppManifest
+from harness.model.faults import DefectFault
+from harness.model.scenario import Scenario
+
+Model = TypeVar("Model", bound=BaseModel)
+Lines = Mapping[tuple[str | int, ...], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedScenario:
+    """A scenario with the files that it names, all found. ``hash`` is a sha256 over every one of them."""
+
+    spec: Scenario
+    file: Path
+    app: Path  # the app's folder
+    manifest: AppManifest
+    defect: Path | None
+    reference: Path | None
+    checks: tuple[Path, ...]
+    hash: str
+
+    def path(self, name: str) -> Path:
+        """A file that the scenario names, relative to its own folder."""
+        return self.file.parent / name
+
+
+def load_scenario(file: Path) -> LoadedScenario:
+    """Read one scenario file. ScenarioError on anything wrong in it; nothing is started."""
+    spec, lines = _load(file, Scenario)
+    app = _find_app(spec.target.app, file, lines)
+    manifest, _ = _load(app / "app.yml", AppManifest)
+    named: dict[tuple[str | int, ...], str | None] = {
+        ("target", "defect"): spec.target.defect,
+        ("reference",): spec.reference,
+        ("load", "locustfile"): spec.load.locustfile,
+    }
+    named |= {("checks", number): name for number, name in enumerate(spec.checks)}
+    for number, fault in enumerate(spec.method):
+        if isinstance(fault, DefectFault):
+            named["method", number, "patch"] = fault.patch
+    paths = {key: _find(file, name, key, lines) for key, name in named.items() if name}
+    _require_known_upstreams(spec, manifest, file, lines)
+    return LoadedScenario(
+        spec=spec,
+        file=file,
+        app=app,
+        manifest=manifest,
+        defect=paths.get(("target", "defect")),
+        reference=paths.get(("reference",)),
+        checks=tuple(path for key, path in paths.items() if key[0] == "checks"),
+        hash=_hash([file, app / "app.yml", *paths.values()]),
+    )
+
+
+def scenario_files(names: tuple[Path, ...], folder: Path = Path("scenarios")) -> list[Path]:
+    """The files named, or every scenario in ``folder``. InputError where there is none."""
+    files = list(names) or sorted(folder.glob("*.yml"))
+    if not files:
+        raise InputError(f"no scenario in {folder}/", cure="name one: harness validate path/to/scenario.yml")
+    return files
+
+
+def _load(file: Path, model: type[Model]) -> tuple[Model, Lines]:
+    data, lines = _parse(file)
+    try:
+        return model.model_validate(data), lines
+    except ValidationError as error:
+        raise _explain(error.errors()[0], file, lines, model) from None
+
+
+def _parse(file: Path) -> tuple[Any, Lines]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = difflib.get_close_matches(file.name, [path.name for path in file.parent.glob("*.yml")], n=1)
+        cure = f"did you mean {file.parent / near[0]}?" if near else "harness list shows the scenarios that there are"
+        raise ScenarioError("no such file", file=file, cure=cure) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"cannot be read: {error}", file=file, cure="give a UTF-8 text file") from None
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            raise ScenarioError("the file is empty", file=file, cure="start from scenarios/pool_exhaustion.yml")
+        lines = dict(_lines(node, file))
+        return loader.construct_document(node), lines
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        raise ScenarioError(
+            f"not YAML: {error.problem}", file=file, line=line, cure="check indentation, quotes and colons around here"
+        ) from None
+    finally:
+        loader.dispose()
+
+
+def _lines(node: yaml.Node, file: Path, at: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], int]]:
+    """Where each key stands, by its path; a key given twice is an error that YAML itself lets pass."""
+    yield at, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                raise ScenarioError(
+                    "given twice", file=file, line=key.start_mark.line + 1, key=key.value, cure="keep one of the two"
+                )
+            seen.add(key.value)
+            yield from _lines(value, file, (*at, key.value))
+            yield (*at, key.value), key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            yield from _lines(value, file, (*at, number))
+
+
+def _explain(error: ErrorDetails, file: Path, lines: Lines, model: type[BaseModel]) -> ScenarioError:
+    """One pydantic error in the user's words."""
+    at = _yaml_path(error["loc"], lines)
+    place = at if at in lines else at[:-1]
+    key = ".".join(str(part) for part in at)
+    message, cure = error["msg"].removeprefix("Value error, "), ""
+    if error["type"] == "extra_forbidden":
+        message = "unknown key"
+        known = _keys_at(model, error["loc"][:-1])
+        near = difflib.get_close_matches(str(at[-1]), known, n=1)
+        cure = f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(known))}"
+    elif error["type"] == "missing":
+        message = "required key is missing"
+        cure = f"add {at[-1]}: to this block"
+    elif error["type"] == "union_tag_invalid":
+        context = error.get("ctx", {})
+        known = [word.strip(" '") for word in str(context.get("expected_tags", "")).split(",")]
+        near = difflib.get_close_matches(str(context.get("tag")), known, n=1)
+        message = f"unknown action {context.get('tag')!r}"
+        cure = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+    else:
+        given = error.get("input")
+        message = f"{message[:1].lower()}{message[1:]}"
+        cure = f"given: {given!r}" if isinstance(given, str | int | float | bool) else ""
+    return ScenarioError(message, file=file, line=lines.get(place), key=key, cure=cure)
+
+
+def _yaml_path(loc: tuple[str | int, ...], lines: Lines) -> tuple[str | int, ...]:
+    """pydantic's location without the union tags, which stand nowhere in the file."""
+    path: tuple[str | int, ...] = ()
+    for part in loc[:-1]:
+        path = (*path, part) if (*path, part) in lines else path
+    return (*path, *loc[-1:])
+
+
+def _keys_at(model: type[BaseModel], at: tuple[str | int, ...]) -> list[str]:
+    """The keys that the model at this path has, as the YAML spells them."""
+    found: list[type[BaseModel]] = [model]
+    for part in at:
+        if isinstance(part, int):
+            continue
+        nested = [
+            inner
+            for owner in found
+            for name, field in owner.model_fields.items()
+            if part in (field.alias, name)
+            for inner in _models(field)
+        ]
+        tagged = [owner for owner in found if part in _tag_values(owner)]
+        found = nested or tagged or found
+    return [field.alias or name for owner in found for name, field in owner.model_fields.items()]
+
+
+def _tag_values(model: type[BaseModel]) -> tuple[str, ...]:
+    field = model.model_fields.get("action")
+    return get_args(field.annotation) if field else ()
+
+
+def _models(field: FieldInfo) -> list[type[BaseModel]]:
+    """Every model inside a field's annotation: Optional, tuples and unions are looked through."""
+    pending, found = [field.annotation], []
+    while pending:
+        annotation = pending.pop()
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            found.append(annotation)
+        pending.extend(get_args(annotation))
+    return found
+
+
+def _find(file: Path, name: str, key: tuple[str | int, ...], lines: Lines) -> Path:
+    path = file.parent / name
+    if path.exists():
+        return path
+    near = difflib.get_close_matches(path.name, [other.name for other in path.parent.glob("*")], n=1)
+    cure = f"did you mean {near[0]}?" if near else f"paths are relative to {file.parent}/"
+    raise ScenarioError(f"no such file: {name}", file=file, line=lines.get(key), key=".".join(map(str, key)), cure=cure)
+
+
+def _find_app(name: str, file: Path, lines: Lines) -> Path:
+    for folder in file.resolve().parents:
+        if (folder / name / "app.yml").is_file():
+            return folder / name
+    raise ScenarioError(
+        f"no app {name!r}: a folder of that name with an app.yml, beside the scenario or above",
+        file=file,
+        line=lines.get(("target", "app")),
+        key="target.app",
+        cure="name the folder that holds the app's app.yml",
+    )
+
+
+def _require_known_upstreams(spec: Scenario, manifest: AppManifest, file: Path, lines: Lines) -> None:
+    known = [upstream.name for upstream in manifest.upstreams]
+    for number, fault in enumerate(spec.method):
+        if fault.action == "upstream" and fault.upstream not in known:
+            key = ("method", number, "upstream")
+            raise ScenarioError(
+                f"the app has no upstream {fault.upstream!r}",
+                file=file,
+                line=lines.get(key),
+                key=".".join(map(str, key)),
+                cure=f"its app.yml has: {', '.join(known) or 'none'}",
+            )
+
+
+def _hash(paths: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        for file in files:
+            digest.update(f"{file.name}\0".encode() + file.read_bytes() + b"\0")
+    return digest.hexdigest()

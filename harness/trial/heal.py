@@ -1,0 +1,150 @@
+"""The loop: retrieve, propose, guard, deploy, observe; again, told why it failed, until healed or out of budget."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from harness.errors import FixerError, FixRefused, MeasurementError, ProposalFailed
+from harness.model.event import (
+    AttemptEnded,
+    Deployed,
+    FixProposed,
+    IncidentAnalyzed,
+    RolledBack,
+)
+from harness.model.event import FixRefused as FixWasRefused
+from harness.model.fix import Attempt, Fix
+from harness.model.incident import Incident, Passage
+from harness.model.source import SourceTree
+from harness.trial.watch import Watch
+
+_PASSAGES = 5
+_DEPLOY_TIMEOUT_S = 60.0
+_RETRIEVE_TIMEOUT_S = 30.0
+
+
+def heal(watch: Watch, incident: Incident, *, deadline_s: float) -> list[Attempt]:
+    """Attempts in order. The last one recovered, or the budget or the horizon is used up, or the fixer abstained."""
+    attempts: list[Attempt] = []
+    clock = watch.world.clock
+    while len(attempts) < watch.world.scenario.budget.attempts and clock.now() < deadline_s:
+        attempt = _attempt(watch, incident, attempts, deadline_s)
+        attempts.append(attempt)
+        watch.world.emit(AttemptEnded(at_s=clock.now(), incident_id=incident.id, attempt=attempt))
+        if attempt.outcome in ("recovered", "abstained"):
+            break
+    return attempts
+
+
+def _attempt(watch: Watch, incident: Incident, earlier: list[Attempt], deadline_s: float) -> Attempt:
+    """One turn. Whatever the fixer does wrong ends the turn, never the trial."""
+    world, number = watch.world, len(earlier) + 1
+    attempt = Attempt(number=number, outcome="failed", reason="", started_s=world.clock.now())
+    watch.phase("analyse")
+    passages = _retrieve(watch, incident)
+    attempt = replace(attempt, passages=passages)
+    watch.phase("propose")
+    tree = world.target.source()
+    try:
+        fix = _propose(watch, incident, passages, tree, earlier)
+    except ProposalFailed as error:
+        return _refused(watch, incident, replace(attempt, reason=str(error)), rule="proposal")
+    attempt = replace(attempt, fix=fix, proposed_s=world.clock.now())
+    world.emit(FixProposed(at_s=world.clock.now(), incident_id=incident.id, attempt=number, fix=fix))
+    if fix.abstains:
+        return replace(attempt, outcome="abstained", reason=fix.root_cause)
+    try:
+        patched = world.guard(tree, fix)
+    except FixRefused as error:
+        return _refused(watch, incident, replace(attempt, outcome="refused", reason=str(error)), rule=error.rule)
+    return _deploy(watch, incident, attempt, patched, deadline_s)
+
+
+def _retrieve(watch: Watch, incident: Incident) -> tuple[Passage, ...]:
+    retriever = watch.world.retriever
+    passages = watch.must(
+        lambda: tuple(retriever.retrieve(incident, _PASSAGES)), timeout_s=_RETRIEVE_TIMEOUT_S, what="retrieval"
+    )
+    query = retriever.query(incident)
+    watch.world.emit(
+        IncidentAnalyzed(at_s=watch.world.clock.now(), incident_id=incident.id, query=query, passages=passages)
+    )
+    return passages
+
+
+def _propose(
+    watch: Watch, incident: Incident, passages: tuple[Passage, ...], tree: SourceTree, earlier: list[Attempt]
+) -> Fix:
+    world, budget_s = watch.world, watch.world.scenario.budget.fixer_s
+    started_s = world.clock.now()
+    try:
+        fix = watch.during(
+            lambda: world.fixer.propose(incident, passages, tree, tuple(earlier)), timeout_s=budget_s, what="the fixer"
+        )
+    except TimeoutError as error:
+        raise ProposalFailed(str(error), cure="answer sooner, or raise budget.fixer") from None
+    return replace(fix, cost=replace(fix.cost, seconds=world.clock.now() - started_s))
+
+
+def _deploy(watch: Watch, incident: Incident, attempt: Attempt, tree: SourceTree, deadline_s: float) -> Attempt:
+    world, recovery = watch.world, watch.world.scenario.recovery
+    _require_still_broken(watch, attempt.started_s)
+    message = f"Attempt {attempt.number}: {_headline(attempt.fix)}"
+    watch.phase("deploy")
+    try:
+        deployment = watch.must(
+            partial(world.target.redeploy, tree, message), timeout_s=_DEPLOY_TIMEOUT_S, what="the deployment"
+        )
+    except FixerError as error:
+        reason = str(error)
+        return _refused(watch, incident, replace(attempt, outcome="canary_failed", reason=reason), rule="canary")
+    deployed_s = world.clock.now()
+    attempt = replace(attempt, deployment=deployment, deployed_s=deployed_s)
+    world.emit(Deployed(at_s=deployed_s, incident_id=incident.id, attempt=attempt.number, deployment=deployment))
+    watch.phase("observe")
+    patience_s = min(recovery.observe_s, max(0.0, deadline_s - deployed_s))
+    if watch.until(lambda: watch.good_run_since(deployed_s) is not None, patience_s):
+        return replace(attempt, outcome="recovered", reason=f"{recovery.consecutive} good windows in a row")
+    reason = _what_is_still_wrong(watch, deployed_s)
+    watch.phase("rollback")
+    back = watch.must(world.target.rollback, timeout_s=_DEPLOY_TIMEOUT_S, what="the rollback")
+    world.emit(
+        RolledBack(
+            at_s=world.clock.now(), incident_id=incident.id, attempt=attempt.number, deployment=back, reason=reason
+        )
+    )
+    return replace(attempt, outcome="not_recovered", reason=reason)
+
+
+def _require_still_broken(watch: Watch, since_s: float) -> None:
+    """A fix deployed into an outage that has ended by itself would be credited with nothing it did."""
+    if watch.good_run_since(since_s) is not None:
+        raise MeasurementError(
+            "the outage ended by itself before the fix was deployed",
+            cure="make the fault stronger, or its effect lasting: a fix cannot be judged on a healthy app",
+        )
+
+
+def _what_is_still_wrong(watch: Watch, since_s: float) -> str:
+    later = [window for window in watch.windows if window.start_s >= since_s]
+    arrivals, bad = sum(window.arrivals for window in later), sum(window.bad for window in later)
+    return f"deployed, but not recovered: {bad} of {arrivals} requests since were slow or wrong"
+
+
+def _refused(watch: Watch, incident: Incident, attempt: Attempt, *, rule: str) -> Attempt:
+    watch.world.emit(
+        FixWasRefused(
+            at_s=watch.world.clock.now(),
+            incident_id=incident.id,
+            attempt=attempt.number,
+            rule=rule,
+            reason=attempt.reason,
+        )
+    )
+    return attempt
+
+
+def _headline(fix: Fix | None) -> str:
+    lines = (fix.remediation or fix.root_cause).strip().splitlines() if fix else []
+    return lines[0][:72] if lines else "a fix"

@@ -1,0 +1,76 @@
+"""From the fault to an outage that is felt and noticed."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import partial
+
+from harness.errors import FaultDidNotBite
+from harness.model.event import FaultBit, FaultInjected, IncidentCreated
+from harness.model.incident import Incident, Signal
+from harness.model.source import Endpoints
+from harness.ports import ActiveFault
+from harness.trial import slo
+from harness.trial.detect import describe
+from harness.trial.watch import Watch
+
+_BITE_WINDOWS = 2  # broken windows in a row prove that the fault bites
+_FAULT_TIMEOUT_S = 60.0
+
+
+def inject(watch: Watch, stack: ExitStack, endpoints: Endpoints, injected_s: float) -> list[ActiveFault]:
+    """Switch the faults on, each at its time; they go off when ``stack`` is left."""
+    world, clock = watch.world, watch.world.clock
+    active: list[ActiveFault] = []
+    for spec, fault in sorted(zip(world.scenario.method, world.faults, strict=True), key=lambda pair: pair[0].at_s):
+        while clock.now() < injected_s + spec.at_s:
+            watch.pump()
+        switch_on = partial(stack.enter_context, fault.active(endpoints))
+        active.append(watch.must(switch_on, timeout_s=_FAULT_TIMEOUT_S, what=f"the injection of {fault.kind}"))
+    world.emit(FaultInjected(at_s=clock.now(), faults=tuple(fault.kind for fault in world.faults)))
+    return active
+
+
+def degraded_and_detected(watch: Watch, injected_s: float, commit: str) -> tuple[Incident | None, str]:
+    """Wait until users suffer and somebody noticed. The incident is filed the moment it is noticed."""
+    world, scenario = watch.world, watch.world.scenario
+    incident: Incident | None = None
+    bit = ""
+    while not (incident and bit):
+        watch.pump()
+        now = world.clock.now()
+        if incident is None and watch.signals:
+            incident = _file(watch, watch.first_signal(), commit)
+        if not bit and (bit := _bite(watch, injected_s)):
+            world.emit(FaultBit(at_s=now, evidence=bit))
+        if not bit and now - injected_s > scenario.recovery.bite_within_s:
+            raise FaultDidNotBite(
+                f"the fault was on for {scenario.recovery.bite_within_s:g} s and the SLOs held",
+                cure="make it stronger, or the SLOs tighter; a fault without harm cannot be healed",
+            )
+        if incident is None and bit and now - injected_s > scenario.detection.within_s:
+            return None, bit
+    return incident, bit
+
+
+def _bite(watch: Watch, injected_s: float) -> str:
+    later = [window for window in watch.windows if window.start_s >= injected_s][-_BITE_WINDOWS:]
+    names = [slo.broken(watch.world.scenario.slos, window) for window in later]
+    if len(later) < _BITE_WINDOWS or not all(names):
+        return ""
+    bad, arrivals = sum(window.bad for window in later), sum(window.arrivals for window in later)
+    return f"{', '.join(names[-1])} broken: {bad} of {arrivals} arrivals bad in {_BITE_WINDOWS} windows"
+
+
+def _file(watch: Watch, signal: Signal, commit: str) -> Incident:
+    world = watch.world
+    incident = describe(
+        f"inc-{world.trial.id.rsplit('-', 1)[-1]}",
+        signal,
+        lines=tuple(watch.lines),
+        windows=watch.windows,
+        commit=commit,
+        now=world.utc_now(),
+    )
+    world.emit(IncidentCreated(at_s=world.clock.now(), incident=incident, signal=signal, commit=commit))
+    return incident

@@ -1,0 +1,143 @@
+"""One straight line: from a running target to a verdict."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+
+from harness.errors import MeasurementError
+from harness.model.event import IncidentResolved, TrialEnded, TrialInterrupted, TrialStarted
+from harness.model.fix import Attempt
+from harness.model.incident import Incident
+from harness.model.source import Endpoints
+from harness.model.verdict import CheckResult, Outcome, Verdict
+from harness.model.window import Window
+from harness.trial.detect import describe
+from harness.trial.heal import heal
+from harness.trial.judge import Facts, invalid, judge
+from harness.trial.outage import degraded_and_detected, inject
+from harness.trial.steady import steady
+from harness.trial.watch import Watch
+from harness.trial.world import World
+
+_CHECKS_TIMEOUT_S = 120.0
+
+
+def run_trial(world: World) -> Verdict:
+    """Run one trial. The last event carries the verdict; a machine's failure gives INVALID, Ctrl-C is raised on."""
+    scenario, watch = world.scenario, Watch(world)
+    world.emit(
+        TrialStarted(
+            at_s=world.clock.now(),
+            trial=world.trial,
+            title=scenario.metadata.title,
+            fixer_reason=world.fixer_reason,
+            horizon_s=scenario.recovery.horizon_s,
+            thresholds_ms=scenario.thresholds_ms(),
+        )
+    )
+    windows: list[Window] = []
+    with ExitStack() as services:
+        try:
+            watch.phase("setup")
+            services.enter_context(world.services())
+            verdict = _trial(watch, windows)
+        except MeasurementError as error:
+            verdict = invalid(world.trial, str(error))
+        except KeyboardInterrupt:
+            world.emit(TrialInterrupted(at_s=world.clock.now(), reason="interrupted by the user"))
+            raise
+        verdict = replace(verdict, phases=watch.phases())
+        world.emit(TrialEnded(at_s=world.clock.now(), verdict=verdict, windows=tuple(windows)))
+    return verdict
+
+
+def _trial(watch: Watch, windows: list[Window]) -> Verdict:
+    """Everything between services up and services down. ``windows`` gets the final ones, however it ends."""
+    world = watch.world
+    with ExitStack() as stack:
+        endpoints = stack.enter_context(world.target.running())
+        traffic = stack.enter_context(world.load.running(endpoints))
+        watch.watching(traffic)
+        try:
+            return _measure(watch, stack, endpoints)
+        finally:
+            watch.phase("teardown")
+            windows.extend(traffic.settled())
+
+
+def _measure(watch: Watch, stack: ExitStack, endpoints: Endpoints) -> Verdict:
+    world, clock = watch.world, watch.world.clock
+    baseline = steady(watch)
+    watch.phase("inject")
+    injected_s = watch.armed_s = clock.now()
+    commit = world.target.source().commit
+    faults = inject(watch, stack, endpoints, injected_s)
+    watch.phase("degrade")
+    incident, bit = degraded_and_detected(watch, injected_s, commit)
+    attempts: list[Attempt] = []
+    functional: tuple[CheckResult, ...] = ()
+    recovered = None
+    if incident:
+        attempts, recovered = _healed_or_horizon(watch, incident)
+        if attempts and attempts[-1].outcome == "recovered":
+            watch.phase("checks")
+            functional = _functional(watch, endpoints)
+    facts = Facts(
+        trial=replace(world.trial, model=_model(attempts) or world.trial.model),
+        phases=watch.phases(),
+        windows=tuple(watch.windows),
+        baseline=baseline,
+        injected_s=injected_s,
+        bit=bit,
+        signals=tuple(watch.signals.values()),
+        attempts=tuple(attempts),
+        recovered=recovered,
+        faults=tuple(fault.check() for fault in faults),
+        functional=functional,
+        ended_s=clock.now(),
+    )
+    verdict = judge(world.scenario, facts)
+    if incident and verdict.outcome is Outcome.HEALED:
+        fix = attempts[-1].fix
+        assert fix is not None
+        document = world.retriever.learn(incident, fix)
+        world.emit(IncidentResolved(at_s=clock.now(), incident_id=incident.id, document_id=document))
+    return verdict
+
+
+def _healed_or_horizon(watch: Watch, incident: Incident) -> tuple[list[Attempt], tuple[Window, Window] | None]:
+    """The attempts, and the good run that followed one, or came by itself before the horizon."""
+    clock = watch.world.clock
+    started_s = clock.now()
+    deadline_s = started_s + watch.world.scenario.recovery.horizon_s
+    current = describe(
+        incident.id,
+        watch.first_signal(),
+        lines=tuple(watch.lines),
+        windows=watch.windows,
+        commit=watch.world.target.source().commit,
+        now=incident.detected_at,
+    )
+    attempts = heal(watch, current, deadline_s=deadline_s)
+    last = attempts[-1] if attempts else None
+    if last and last.outcome == "recovered" and last.deployed_s is not None:
+        return attempts, watch.good_run_since(last.deployed_s)
+    watch.phase("watch")
+    given_up_s = clock.now()
+    watch.until(lambda: watch.good_run_since(given_up_s) is not None, max(0.0, deadline_s - given_up_s))
+    return attempts, watch.good_run_since(given_up_s)
+
+
+def _functional(watch: Watch, endpoints: Endpoints) -> tuple[CheckResult, ...]:
+    world = watch.world
+    results: list[CheckResult] = []
+    for check in world.checks:
+        work = partial(check.run, endpoints, world.trial.seed)
+        results += watch.must(work, timeout_s=_CHECKS_TIMEOUT_S, what=check.name)
+    return tuple(results)
+
+
+def _model(attempts: list[Attempt]) -> str:
+    return next((attempt.fix.model for attempt in reversed(attempts) if attempt.fix and attempt.fix.model), "")

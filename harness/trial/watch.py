@@ -1,0 +1,121 @@
+"""Keeps windows and log lines flowing while the trial waits for something."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from harness.errors import MeasurementError
+from harness.model.event import PhaseStarted, WindowObserved
+from harness.model.incident import Signal, SignalKind
+from harness.model.verdict import Phase
+from harness.model.window import Window
+from harness.ports import Traffic
+from harness.trial import slo
+from harness.trial.detect import detect
+from harness.trial.world import World
+
+Result = TypeVar("Result")
+
+_POLL_S = 0.02
+_LOG_LINES_KEPT = 5000
+
+
+class Watch:
+    """The eyes of a trial: phases, windows, log lines and the signals found in them."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.windows: list[Window] = []
+        self.lines: deque[str] = deque(maxlen=_LOG_LINES_KEPT)
+        self.signals: dict[SignalKind, Signal] = {}
+        self.armed_s: float | None = None  # from when on signals count: the injection
+        self._traffic: Traffic | None = None
+        self._phases: list[tuple[str, float]] = []
+
+    def watching(self, traffic: Traffic) -> None:
+        self._traffic = traffic
+
+    def phase(self, name: str) -> None:
+        now = self.world.clock.now()
+        self._phases.append((name, now))
+        self.world.emit(PhaseStarted(at_s=now, name=name))
+
+    def phases(self) -> tuple[Phase, ...]:
+        """Each phase ends where the next begins, the last one now."""
+        ends = [start for _, start in self._phases[1:]] + [self.world.clock.now()]
+        return tuple(
+            Phase(name=name, start_s=start, end_s=end) for (name, start), end in zip(self._phases, ends, strict=True)
+        )
+
+    def first_signal(self) -> Signal:
+        return min(self.signals.values(), key=lambda signal: signal.at_s)
+
+    def good(self, window: Window) -> bool:
+        return slo.good(self.world.scenario.slos, window, self.world.scenario.recovery.min_requests)
+
+    def pump(self, wait_s: float = _POLL_S) -> Window | None:
+        """One look: at most one new window, all new log lines. Signals are noted once armed."""
+        world = self.world
+        lines = world.target.logs()
+        self.lines.extend(lines)
+        window = self._traffic.observe(wait_s) if self._traffic else None
+        now = world.clock.now()
+        if window:
+            self.windows.append(window)
+            held = self.good(window)
+            world.emit(WindowObserved(at_s=now, window=window, slo_held=held))
+        if self.armed_s is not None:
+            suffered = [seen for seen in self.windows if seen.end_s > self.armed_s]
+            for signal in detect(
+                world.scenario.detection, world.scenario.slos, at_s=now, lines=lines, windows=suffered
+            ):
+                self.signals.setdefault(signal.kind, signal)
+        return window
+
+    def until(self, done: Callable[[], bool], timeout_s: float) -> bool:
+        """Pump until ``done()`` or for ``timeout_s``; whether it was done."""
+        deadline_s = self.world.clock.now() + timeout_s
+        while not done():
+            if self.world.clock.now() >= deadline_s:
+                return False
+            self.pump()
+        return True
+
+    def during(self, work: Callable[[], Result], *, timeout_s: float, what: str) -> Result:
+        """The result of ``work``, done on another thread so that the watch goes on. TimeoutError past the bound."""
+        future: Future[Result] = Future()
+        threading.Thread(target=_settle, args=(future, work), name=what, daemon=True).start()
+        deadline_s = self.world.clock.now() + timeout_s
+        while True:
+            try:
+                return future.result(timeout=_POLL_S)
+            except TimeoutError:
+                if future.done():  # the work itself timed out; it has said what it waited for
+                    raise
+            if self.world.clock.now() >= deadline_s:
+                raise TimeoutError(f"{what} took longer than {timeout_s:g} s")
+            self.pump(0.0)
+
+    def must(self, work: Callable[[], Result], *, timeout_s: float, what: str) -> Result:
+        """Like ``during``, where no end means that the trial could not be measured."""
+        try:
+            return self.during(work, timeout_s=timeout_s, what=what)
+        except TimeoutError as error:
+            raise MeasurementError(str(error), cure="see the logs in the result folder") from None
+
+    def good_run_since(self, start_s: float) -> tuple[Window, Window] | None:
+        """The first run of enough good windows that begins at or after ``start_s``."""
+        scenario = self.world.scenario
+        later = [window for window in self.windows if window.start_s >= start_s]
+        return slo.first_good_run(scenario.slos, later, scenario.recovery.min_requests, scenario.recovery.consecutive)
+
+
+def _settle(future: Future[Result], work: Callable[[], Result]) -> None:
+    try:
+        future.set_result(work())
+    except BaseException as error:  # the edge of a thread: the waiting side raises it
+        future.set_exception(error)

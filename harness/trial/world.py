@@ -1,0 +1,31 @@
+"""All that one trial needs, wired by ``harness.wiring`` or by a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from harness.model.fix import Fix
+from harness.model.scenario import Scenario
+from harness.model.source import SourceTree
+from harness.model.verdict import Trial
+from harness.ports import Check, Clock, Fault, Fixer, Load, Retriever, Sink, Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    trial: Trial
+    scenario: Scenario
+    clock: Clock
+    services: Callable[[], AbstractContextManager[None]]  # up before anything else, down last
+    target: Target
+    load: Load
+    faults: tuple[Fault, ...]  # in the order of scenario.method
+    retriever: Retriever
+    fixer: Fixer
+    fixer_reason: str
+    guard: Callable[[SourceTree, Fix], SourceTree]  # the tree with the fix in it, or FixRefused
+    checks: tuple[Check, ...]
+    emit: Sink
+    utc_now: Callable[[], str]
