@@ -1,0 +1,1 @@
+"""Functional checks that the fixer never sees."""

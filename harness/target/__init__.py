@@ -1,0 +1,1 @@
+"""The app under test: started with all it needs, read, patched and redeployed while users come."""

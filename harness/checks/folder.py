@@ -1,0 +1,73 @@
+"""A folder of pytest files, run against the live app from a process of its own, over HTTP only."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.model.source import Endpoints
+from harness.model.verdict import CheckResult
+
+_TIMEOUT_S = 90.0
+_EVIDENCE_CHARACTERS = 300
+
+
+class FolderCheck:
+    """Implements ``ports.Check``. The tests read CHECK_URL, CHECK_SEED and CHECK_UPSTREAM_<NAME>_URL/_TOKEN."""
+
+    def __init__(self, folder: Path, *, log: Path) -> None:
+        self.name = "hidden checks"
+        self._folder, self._log = folder, log
+
+    def run(self, endpoints: Endpoints, seed: int) -> Sequence[CheckResult]:
+        """One result a test. A folder without tests, or one that cannot be run, is a failed check."""
+        with tempfile.TemporaryDirectory(prefix="checks-") as scratch:
+            report = Path(scratch) / "report.xml"
+            code = self._pytest(report, _environment(endpoints, seed, scratch))
+            results = _results(report) if report.is_file() else []
+        if results:
+            return results
+        return [CheckResult(name=self.name, passed=False, evidence=f"pytest ended with code {code}; see {self._log}")]
+
+    def _pytest(self, report: Path, env: dict[str, str]) -> int | str:
+        command = [sys.executable, "-P", "-m", "pytest", str(self._folder), f"--junitxml={report}", "-q"]
+        command += [f"--rootdir={self._folder}", "-c", os.devnull, "-p", "no:cacheprovider", "--import-mode=importlib"]
+        with self._log.open("ab") as log:
+            try:
+                done = subprocess.run(
+                    command, cwd=report.parent, env=env, stdout=log, stderr=log, timeout=_TIMEOUT_S, check=False
+                )
+            except subprocess.TimeoutExpired:
+                return f"none within {_TIMEOUT_S:g} s"
+        return done.returncode
+
+
+def _environment(endpoints: Endpoints, seed: int, scratch: str) -> dict[str, str]:
+    env = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LANG": "C.UTF-8",
+        "TMPDIR": scratch,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "CHECK_URL": endpoints.url,
+        "CHECK_SEED": str(seed),
+    }
+    for name, upstream in endpoints.upstreams.items():
+        env[f"CHECK_UPSTREAM_{name.upper()}_URL"] = upstream.url
+        env[f"CHECK_UPSTREAM_{name.upper()}_TOKEN"] = upstream.admin_token
+    return env
+
+
+def _results(report: Path) -> list[CheckResult]:
+    """pytest's own report, written by the process that we started ourselves."""
+    results = []
+    for case in ET.parse(report).getroot().iter("testcase"):  # noqa: S314 - written by our own pytest, not from outside
+        trouble = next((case.find(tag) for tag in ("failure", "error", "skipped") if case.find(tag) is not None), None)
+        evidence = "holds" if trouble is None else (trouble.get("message") or trouble.text or trouble.tag)
+        name = str(case.get("name")).removeprefix("test_").replace("_", " ")
+        results.append(CheckResult(name=name, passed=trouble is None, evidence=evidence[:_EVIDENCE_CHARACTERS]))
+    return results

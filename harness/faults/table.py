@@ -1,0 +1,28 @@
+"""From what a scenario says to a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import assert_never
+
+from harness.faults.defect import BadRelease
+from harness.faults.trigger import HttpTrigger
+from harness.faults.upstream import UpstreamMode
+from harness.model.faults import DefectFault, FaultSpec, HttpFault, UpstreamFault
+from harness.model.source import SourceTree
+from harness.ports import Fault, Target
+
+Patcher = Callable[[SourceTree, str], SourceTree]
+
+
+def fault(spec: FaultSpec, *, target: Target, patched: Patcher) -> Fault:
+    """The fault for ``spec``; ``patched(tree, name)`` applies a patch file that the scenario names."""
+    match spec:
+        case HttpFault():
+            return HttpTrigger(spec)
+        case UpstreamFault():
+            return UpstreamMode(spec)
+        case DefectFault():
+            return BadRelease(target, lambda tree: patched(tree, spec.patch))
+        case _:
+            assert_never(spec)

@@ -1,0 +1,89 @@
+"""A request that hurts, sent again and again whatever the answers: open loop, like the users' load."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+
+from harness.model.faults import HttpFault, request_parts
+from harness.model.source import Endpoints
+from harness.model.verdict import CheckResult
+
+_IN_FLIGHT = 64
+_TIMEOUT_S = 10.0
+_RECENT_S = 10.0
+_GONE = frozenset({404, 405})  # the route was removed: the fault is not on, it was deleted
+
+
+class HttpTrigger:
+    """Implements ``ports.Fault`` by sending ``spec.request`` at ``spec.rate`` a second."""
+
+    def __init__(self, spec: HttpFault) -> None:
+        self.kind = f"http {spec.request}"
+        self._spec = spec
+
+    @contextmanager
+    def active(self, endpoints: Endpoints) -> Iterator[_Sending]:
+        sending = _Sending(self._spec, endpoints.url)
+        sending.start()
+        try:
+            yield sending
+        finally:
+            sending.stop()
+
+
+class _Sending:
+    def __init__(self, spec: HttpFault, url: str) -> None:
+        self._spec, self._url = spec, url
+        self._method, self._path = request_parts(spec.request)
+        self._stopping = threading.Event()
+        self._answers: deque[tuple[float, int | str]] = deque(maxlen=1000)  # when, and the status or the error
+        self._thread = threading.Thread(target=self._send_all, name="fault-trigger", daemon=True)
+        self._slots = threading.BoundedSemaphore(_IN_FLIGHT)
+        self._pool = ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="fault")
+        limits = httpx.Limits(max_connections=_IN_FLIGHT)
+        self._client = httpx.Client(timeout=_TIMEOUT_S, limits=limits, trust_env=False)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+        self._client.close()  # ends the requests that still wait
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def check(self) -> CheckResult:
+        """On: in the last seconds requests were sent and the route answered or timed out, other than "no such route"."""
+        since = time.monotonic() - _RECENT_S
+        recent = [what for when, what in self._answers if when >= since]
+        reached = [what for what in recent if what not in _GONE]
+        counts = ", ".join(f"{recent.count(what)} x {what}" for what in sorted(set(recent), key=str)) or "none"
+        return CheckResult(
+            name=f"fault still on ({self._spec.request})",
+            passed=bool(reached),
+            evidence=f"answers to the trigger in the last {_RECENT_S:g} s: {counts}",
+        )
+
+    def _send_all(self) -> None:
+        due = time.monotonic()
+        while not self._stopping.wait(max(0.0, due - time.monotonic())):
+            due += 1.0 / self._spec.rate
+            if self._slots.acquire(blocking=False):  # over the cap, this one is skipped: the app is drowned already
+                self._pool.submit(self._send)
+
+    def _send(self) -> None:
+        try:
+            answer = self._client.request(self._method, self._url + self._path, json=self._spec.json_body)
+            what: int | str = answer.status_code
+        except (httpx.HTTPError, RuntimeError) as error:  # RuntimeError: the client was closed at the end
+            what = type(error).__name__
+        finally:
+            self._slots.release()
+        self._answers.append((time.monotonic(), what))

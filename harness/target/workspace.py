@@ -1,0 +1,109 @@
+"""The app's code during a trial: a git repository that begins with one commit, so that no history tells the answer."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.errors import InputError
+from harness.model.app import AppManifest
+from harness.model.source import SourceTree
+from harness.target.git import GitFailed, git
+
+_LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "tests", "app.yml", ".*", "*.egg-info", "README.md")
+
+
+class Workspace:
+    """``folder`` is what runs. Commits go forward only: a rollback is a commit that reverts."""
+
+    def __init__(self, folder: Path, manifest: AppManifest) -> None:
+        self.folder = folder
+        self._manifest = manifest
+
+    def create(self, app: Path, patch: Path | None) -> str:
+        """Copy the app, make it weak by ``patch``, and begin the history there. The commit."""
+        shutil.copytree(app, self.folder, ignore=_LEFT_OUT, dirs_exist_ok=True)
+        git(self.folder, "init", "--quiet", "--initial-branch=main")
+        if patch:
+            self.apply_patch(patch)
+        return self._begin_history()
+
+    def apply_patch(self, patch: Path) -> None:
+        """Change the files by a unified diff. InputError when it does not fit."""
+        try:
+            git(self.folder, "apply", "--whitespace=nowarn", "-", stdin=patch.read_text(encoding="utf-8"))
+        except GitFailed as error:
+            raise InputError(
+                f"{patch} does not apply to the app: {error}",
+                cure="make it anew: git diff --relative in the app's folder",
+            ) from None
+
+    def rewrite(self, tree: SourceTree) -> str:
+        """Make ``tree`` the only commit there is."""
+        self._write(self.folder, tree)
+        shutil.rmtree(self.folder / ".git")
+        git(self.folder, "init", "--quiet", "--initial-branch=main")
+        return self._begin_history()
+
+    def source(self) -> SourceTree:
+        """The files that a fixer may read, as they run now. Files that are not UTF-8 are left out."""
+        names = git(self.folder, "ls-files", "-z").split("\0")
+        readable = [re.compile(_regex(glob)) for glob in self._manifest.source]
+        files: dict[str, str] = {}
+        for name in filter(None, names):
+            if any(pattern.fullmatch(name) for pattern in readable):
+                try:
+                    files[name] = (self.folder / name).read_bytes().decode()
+                except UnicodeDecodeError:
+                    continue
+        return SourceTree(
+            files=files, commit=self.head(), editable=self._manifest.editable, protected=self._manifest.protected
+        )
+
+    def branch(self, tree: SourceTree, name: str, message: str, checkout: Path) -> str:
+        """Commit ``tree`` on a new branch, checked out in a folder of its own. The commit."""
+        git(self.folder, "worktree", "add", "--quiet", "-b", name, str(checkout), "main")
+        self._write(checkout, tree)
+        git(checkout, "add", "--all")
+        git(checkout, "commit", "--quiet", "--allow-empty", "--message", message)
+        return git(checkout, "rev-parse", "HEAD").strip()
+
+    def drop(self, checkout: Path) -> None:
+        git(self.folder, "worktree", "remove", "--force", str(checkout))
+
+    def merge(self, name: str) -> str:
+        """Fast-forward what runs to the branch. The diff against what ran before."""
+        before = self.head()
+        git(self.folder, "merge", "--quiet", "--ff-only", name)
+        return git(self.folder, "diff", "--no-color", before, "HEAD")
+
+    def revert(self) -> str:
+        """Take the last commit back by a commit. The diff."""
+        git(self.folder, "revert", "--no-edit", "HEAD")
+        return git(self.folder, "diff", "--no-color", "HEAD~1", "HEAD")
+
+    def head(self) -> str:
+        return git(self.folder, "rev-parse", "HEAD").strip()
+
+    def _begin_history(self) -> str:
+        git(self.folder, "add", "--all")
+        git(self.folder, "commit", "--quiet", "--message", f"Release of {self._manifest.name}")
+        return self.head()
+
+    def _write(self, folder: Path, tree: SourceTree) -> None:
+        """Make the readable files of ``folder`` those of ``tree``; other files stay."""
+        for name in self.source().files.keys() - tree.files.keys():
+            (folder / name).unlink(missing_ok=True)
+        for name, content in tree.files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.encode())
+
+
+def _regex(glob: str) -> str:
+    """A glob as a regular expression: ``**/`` crosses folders, ``*`` stays within one."""
+    words: Sequence[str] = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
+    meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return "".join(meaning.get(word, re.escape(word)) for word in words)
