@@ -1,17 +1,17 @@
 """Every error this package raises on purpose, grouped by whose fault it is.
 
-    HarnessError                    message + cure; ``exit_code`` is what the command line returns
-    ├── InputError                  the user's: a scenario, a flag, a setting (exit 2)
-    │   └── ScenarioError           names file, line and key
-    ├── MeasurementError            the machine's: nothing was measured, the trial is INVALID (exit 3)
-    │   ├── ServiceUnavailable      PostgreSQL, Valkey, git, a free port could not be had
-    │   ├── TargetNotReady          the app under test never became healthy
-    │   ├── LoadNotFlowing          the generator died, or sends too late to be believed
-    │   ├── BaselineBreached        the SLOs do not hold before the fault
-    │   └── FaultDidNotBite         the fault is on, yet nobody suffers
-    └── FixerError                  the fixer's: its attempt is lost, the trial goes on
-        ├── FixRefused              the proposal broke a rule of the guard
-        └── ProposalFailed          no usable proposal: time-out, quota, an answer that cannot be read
+HarnessError                    message + cure; ``exit_code`` is what the command line returns
+├── InputError                  the user's: a scenario, a flag, a setting (exit 2)
+│   └── ScenarioError           names file, line and key
+├── MeasurementError            the machine's: nothing was measured, the trial is INVALID (exit 3)
+│   ├── ServiceUnavailable      PostgreSQL, Valkey, git, a free port could not be had
+│   ├── TargetNotReady          the app under test never became healthy
+│   ├── LoadNotFlowing          the generator died, or sends too late to be believed
+│   ├── BaselineBreached        the SLOs do not hold before the fault
+│   └── FaultDidNotBite         the fault is on, yet nobody suffers
+└── FixerError                  the fixer's: its attempt is lost, the trial goes on
+    ├── FixRefused              the proposal broke a rule of the guard
+    └── ProposalFailed          no usable proposal: time-out, quota, an answer that cannot be read
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ class InputError(HarnessError):
 class ScenarioError(InputError):
     """A scenario file is wrong. ``line`` counts from 1; ``key`` is a dotted path such as ``load.arrivals.rate``."""
 
-    def __init__(
-        self, message: str, *, file: Path, line: int | None = None, key: str = "", cure: str = ""
-    ) -> None:
+    def __init__(self, message: str, *, file: Path, line: int | None = None, key: str = "", cure: str = "") -> None:
         where = f"{file}:{line}" if line else str(file)
         super().__init__(f"{where}: {f'{key}: ' if key else ''}{message}", cure=cure)
         self.file, self.line, self.key = file, line, key

@@ -34,6 +34,7 @@ class LoadedScenario:
     defect: Path | None
     reference: Path | None
     checks: tuple[Path, ...]
+    kb: Path | None  # the knowledge base: the first folder of that name above the scenario
     hash: str
 
     def path(self, name: str) -> Path:
@@ -65,6 +66,7 @@ def load_scenario(file: Path) -> LoadedScenario:
         defect=paths.get(("target", "defect")),
         reference=paths.get(("reference",)),
         checks=tuple(path for key, path in paths.items() if key[0] == "checks"),
+        kb=next((folder / "kb" for folder in file.resolve().parents if (folder / "kb").is_dir()), None),
         hash=_hash([file, app / "app.yml", *paths.values()]),
     )
 

@@ -1,0 +1,66 @@
+"""The command line. A command is imported when it is called, so that ``harness --help`` starts in a blink."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from harness.errors import HarnessError
+
+_COMMANDS = {  # name -> (module, what `harness --help` says of it)
+    "run": ("harness.cli.run", "Run one trial of a scenario, from fault to verdict."),
+    "validate": ("harness.cli.validate", "Check scenario files without starting anything."),
+    "list": ("harness.cli.list", "List scenarios, fixers and retrievers."),
+    "kb": ("harness.cli.kb", "Search the knowledge base."),
+    "ui": ("harness.cli.ui", "Open MLflow on the results."),
+    "doctor": ("harness.cli.doctor", "Tell what this machine has and what it lacks."),
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """From the table above: asking the commands themselves would import them all."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in _COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="creamandonion", prog_name="harness")
+def cli() -> None:
+    """Prove, under live load, whether a fix heals a failing service.
+
+    \b
+    Example:
+      harness run scenarios/pool_exhaustion.yml
+
+    Exit codes: 0 healed or done, 1 not healed, 2 bad input, 3 invalid measurement, 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Run the command line; a known error is told in its own words, without a traceback."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except HarnessError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)

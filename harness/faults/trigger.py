@@ -60,7 +60,7 @@ class _Sending:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def check(self) -> CheckResult:
-        """On: in the last seconds requests were sent and the route answered or timed out, other than "no such route"."""
+        """On: in the last seconds the route was reached, whatever it answered, a time-out included."""
         since = time.monotonic() - _RECENT_S
         recent = [what for when, what in self._answers if when >= since]
         reached = [what for what in recent if what not in _GONE]

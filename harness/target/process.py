@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +56,7 @@ class ProcessTarget:
         app: AppFiles,
         *,
         supervisor: Supervisor,
-        databases: Databases,
+        databases: Callable[[], Databases],  # asked once the target starts: the server may come up after us
         redis_url: str | None,
         logs: Path,
         seed: int,
@@ -132,9 +132,10 @@ class ProcessTarget:
         services = self._manifest.services
         if services.postgres:
             name = f"app_{secrets.token_hex(4)}"
-            self._databases.create_database(name)
-            stack.callback(self._databases.drop_database, name)
-            env[services.postgres] = self._databases.url(name)
+            databases = self._databases()
+            databases.create_database(name)
+            stack.callback(databases.drop_database, name)
+            env[services.postgres] = databases.url(name)
         if services.redis:
             running = valkey_running(self._supervisor, log=self._logs / "valkey.log", external_url=self._redis_url)
             env[services.redis] = stack.enter_context(running)

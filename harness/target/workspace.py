@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import InputError
+from harness.git import GitFailed, git
 from harness.model.app import AppManifest
 from harness.model.source import SourceTree
-from harness.target.git import GitFailed, git
 
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "tests", "app.yml", ".*", "*.egg-info", "README.md")
 

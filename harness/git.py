@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from harness.errors import ServiceUnavailable
+from harness.model.source import SourceTree
 
 _TIMEOUT_S = 30.0
 _ENV = {
@@ -39,3 +42,28 @@ def git(folder: Path, *words: str, stdin: str | None = None) -> str:
     if done.returncode:
         raise GitFailed(f"git {words[0]}: {(done.stderr or done.stdout).strip()}")
     return done.stdout
+
+
+def patched(tree: SourceTree, patch: str) -> SourceTree:
+    """The tree after a unified diff, tried in a folder of its own. GitFailed when it does not apply or is no text."""
+    with TemporaryDirectory(prefix="patch-") as name:
+        folder = Path(name)
+        git(folder, "init", "--quiet")  # outside a repository git skips, silently, paths that lie elsewhere
+        for path, content in tree.files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content.encode())
+        git(folder, "apply", "--whitespace=nowarn", "-", stdin=patch)
+        shutil.rmtree(folder / ".git")
+        return tree.with_files(dict(_texts(folder)))
+
+
+def _texts(folder: Path) -> Iterator[tuple[str, str]]:
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder).as_posix()
+        if file.is_symlink():
+            raise GitFailed(f"the patch makes {name} a symbolic link")
+        if file.is_file():
+            try:
+                yield name, file.read_bytes().decode()
+            except UnicodeDecodeError:
+                raise GitFailed(f"the patch makes {name} a binary file") from None

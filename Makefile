@@ -1,0 +1,41 @@
+# One-line targets. `make run` and `make test` are all that a newcomer needs.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+UV     := uv==0.13.9
+
+.PHONY: run test lint format prove bench schema clean
+
+run: $(VENV)/installed        ## heal a real app under live load
+	$(BIN)/harness run scenarios/pool_exhaustion.yml
+
+test: $(VENV)/installed       ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed       ## style, types, layers, scenarios
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/harness validate
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+prove: $(VENV)/installed      ## noop, reference and playbook on every scenario; REPEATS=5
+	$(BIN)/python benchmarks/prove.py --repeats $(or $(REPEATS),5)
+
+bench: $(VENV)/installed      ## the figures, side by side
+	$(BIN)/python benchmarks/all.py
+
+schema: $(VENV)/installed     ## scenarios/schema.json, which editors complete from
+	$(BIN)/harness validate --schema > scenarios/schema.json
+
+requirements.txt: pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements.txt" -o $@ $<
+
+$(VENV)/installed: requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	command -v $(BIN)/uv >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check "$(UV)"
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.txt
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,83 @@
+"""Fixers and retrievers by name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import InputError
+from harness.fixing.gemini import GeminiFixer
+from harness.fixing.playbook import PlaybookFixer
+from harness.fixing.scripted import NoopFixer, ReferenceFixer
+from harness.loading import LoadedScenario
+from harness.ports import Fixer, Retriever
+from harness.retrieval.corpus import load_corpus
+from harness.retrieval.lexical import LexicalRetriever
+from harness.retrieval.memory import NoRetriever
+from harness.settings import Settings
+
+FIXERS = ("gemini", "playbook", "reference", "noop")
+RETRIEVERS = ("lexical", "none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """A fixer, and why it is this one, for the console."""
+
+    fixer: Fixer
+    reason: str
+
+
+def choose_fixer(name: str | None, loaded: LoadedScenario, settings: Settings) -> Chosen:
+    """The fixer of that name, or the default. InputError when there is none, or when it lacks what it needs."""
+    if name is None:
+        key = settings.has_gemini_key
+        default = "gemini" if key else "playbook"
+        why = "default: an API key for Gemini is set" if key else "offline default: GEMINI_API_KEY is not set"
+        return Chosen(fixer=choose_fixer(default, loaded, settings).fixer, reason=why)
+    if ":" in name:
+        return Chosen(fixer=_imported(name), reason="chosen by --fixer")
+    makers: dict[str, Callable[[], Fixer]] = {
+        "gemini": lambda: GeminiFixer(budget_s=loaded.spec.budget.fixer_s),
+        "playbook": PlaybookFixer,
+        "reference": lambda: ReferenceFixer(_reference(loaded)),
+        "noop": NoopFixer,
+    }
+    if name not in makers:
+        raise InputError(f"no fixer {name!r}", cure=f"known: {', '.join(FIXERS)}, or your own as mypkg.mymod:MyFixer")
+    return Chosen(fixer=makers[name](), reason="chosen by --fixer")
+
+
+def choose_retriever(name: str, kb: Path | None, learned: Path) -> Retriever:
+    """The retriever of that name over the documents in ``kb``; what it learns goes to ``learned``."""
+    if name == "none":
+        return NoRetriever()
+    if name == "lexical":
+        if kb is None:
+            raise InputError(
+                "no knowledge base: no folder kb/ above the scenario", cure="make one, or --retriever none"
+            )
+        return LexicalRetriever(load_corpus(kb), learned=learned)
+    raise InputError(f"no retriever {name!r}", cure=f"known: {', '.join(RETRIEVERS)}")
+
+
+def _reference(loaded: LoadedScenario) -> Path:
+    if loaded.reference is None:
+        raise InputError(f"{loaded.file} has no reference patch", cure="add reference: NAME/reference.patch to it")
+    return loaded.reference
+
+
+def _imported(name: str) -> Fixer:
+    """``mypkg.mymod:MyFixer``, called without arguments."""
+    module, _, attribute = name.partition(":")
+    try:
+        made: Fixer = getattr(importlib.import_module(module), attribute)()
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"the fixer {name!r} cannot be had: {error}", cure="give module:Class, importable from here, no arguments"
+        ) from None
+    if not callable(getattr(made, "propose", None)):
+        raise InputError(f"{name!r} is no fixer: it has no propose()", cure="see harness.ports.Fixer")
+    return made

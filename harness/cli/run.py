@@ -1,0 +1,58 @@
+"""``harness run``: one trial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.api import run
+from harness.sinks.journal import verdict_json
+
+
+@click.command("run")
+@click.argument("scenario", type=click.Path(path_type=Path))
+@click.option("--fixer", help="gemini, playbook, reference, noop, or your own as module:Class.")
+@click.option("--retriever", default="lexical", show_default=True, help="lexical or none.")
+@click.option("--seed", type=click.IntRange(min=0), help="Same seed, same arrivals and same upstream draws.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("results"),
+    show_default=True,
+    help="Where the trial's folder and MLflow's database go.",
+)
+@click.option("--learn", is_flag=True, help="On heal, add the incident to kb/ and not to this run's folder alone.")
+@click.option("--no-track", is_flag=True, help="Leave MLflow out.")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as one JSON object; progress goes to stderr.")
+def command(
+    scenario: Path,
+    fixer: str | None,
+    retriever: str,
+    seed: int | None,
+    results: Path,
+    learn: bool,
+    no_track: bool,
+    as_json: bool,
+) -> None:
+    """Run one trial of SCENARIO: load, fault, incident, fix, redeploy, verdict.
+
+    \b
+    Examples:
+      harness run scenarios/pool_exhaustion.yml
+      harness run scenarios/upstream_latency.yml --fixer reference --seed 7
+      harness run scenarios/pool_exhaustion.yml --fixer noop --json > verdict.json
+    """
+    verdict = run(
+        scenario,
+        fixer=fixer,
+        retriever=retriever,
+        seed=seed,
+        results=results,
+        learn=learn,
+        track=not no_track,
+        console=True,
+    )
+    if as_json:
+        click.echo(verdict_json(verdict))
+    click.get_current_context().exit(verdict.outcome.exit_code)

@@ -1,0 +1,22 @@
+"""What the environment says. Read once, at the command line's edge; secrets are never printed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    database_url: str | None  # DATABASE_URL: use this PostgreSQL instead of an embedded one
+    redis_url: str | None  # REDIS_URL: use this Redis instead of an embedded Valkey
+    has_gemini_key: bool  # GEMINI_API_KEY or GOOGLE_API_KEY; the fixer reads it itself
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        return cls(
+            database_url=environ.get("DATABASE_URL") or None,
+            redis_url=environ.get("REDIS_URL") or None,
+            has_gemini_key=bool(environ.get("GEMINI_API_KEY") or environ.get("GOOGLE_API_KEY")),
+        )

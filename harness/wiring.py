@@ -1,0 +1,223 @@
+"""From a scenario and options to a world: the one place that names concrete classes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness.catalogue import Chosen, choose_fixer, choose_retriever
+from harness.checks.folder import FolderCheck
+from harness.faults.table import Patcher, fault
+from harness.fixing.guard import apply
+from harness.git import GitFailed, git, patched
+from harness.load.generator import LocustLoad
+from harness.loading import LoadedScenario
+from harness.model.source import SourceTree
+from harness.model.verdict import Trial
+from harness.ports import Retriever, Sink
+from harness.services.postgres import Postgres, postgres_running
+from harness.services.supervisor import Child, Supervisor
+from harness.settings import Settings
+from harness.sinks.console import Console
+from harness.sinks.fanout import FanOut
+from harness.sinks.journal import Journal
+from harness.sinks.late import LateSink
+from harness.sinks.recorder import Recorder
+from harness.sinks.tracking import tracking_command
+from harness.target.process import AppFiles, ProcessTarget
+from harness.trial.world import World
+
+logger = logging.getLogger(__name__)
+
+_TRACKER_PATIENCE_S = 60.0
+_LOAD_MARGIN_S = 300.0  # the generator ends by itself this long after all that a trial may take
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line decides about a trial."""
+
+    results: Path
+    fixer: str | None = None
+    retriever: str = "lexical"
+    seed: int | None = None
+    learn: bool = False
+    track: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wired:
+    """A world that is ready to run, and what follows its trial."""
+
+    world: World
+    folder: Path
+    tracker: Child | None  # the process that feeds MLflow; None: not tracked
+    fan_out: FanOut
+
+    def finish(self) -> None:
+        """Let the console and MLflow catch up with the last event. A tracker that is too slow is warned of."""
+        self.fan_out.close()
+        if self.tracker and self.tracker.wait(_TRACKER_PATIENCE_S) is None:
+            logger.warning("MLflow did not take the trial within %g s; see %s", _TRACKER_PATIENCE_S, self.tracker.log)
+
+
+@contextmanager
+def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show: bool) -> Iterator[Wired]:
+    """A real world for one trial. InputError before anything is started; all that is started ends with the block."""
+    chosen = choose_fixer(options.fixer, loaded, settings)
+    trial = _trial(loaded, options, chosen)
+    folder = options.results.resolve() / trial.id
+    learned = loaded.kb if options.learn and loaded.kb else folder / "learned"
+    retriever = choose_retriever(options.retriever, loaded.kb, learned)
+    folder.mkdir(parents=True)
+    shutil.copyfile(loaded.file, folder / "scenario.yml")
+    with ExitStack() as stack:
+        supervisor = stack.enter_context(Supervisor())
+        journal = stack.enter_context(Journal(folder))
+        recorder = LateSink()
+        console = [stack.enter_context(Console(folder))] if show else []
+        fan_out = stack.enter_context(FanOut([journal, recorder], console))
+        tracker = _tracker(supervisor, folder) if options.track else None
+        services = _Services(supervisor, recorder, options.results.resolve(), folder / "logs", settings)
+        world = _world(loaded, trial, chosen, retriever, supervisor, services, folder, fan_out, settings)
+        yield Wired(world=world, folder=folder, tracker=tracker, fan_out=fan_out)
+
+
+class _Services:
+    """PostgreSQL, and the recorder of incidents that writes to it."""
+
+    def __init__(
+        self, supervisor: Supervisor, recorder: LateSink, results: Path, logs: Path, settings: Settings
+    ) -> None:
+        self._supervisor, self._recorder, self._settings = supervisor, recorder, settings
+        self._results, self._logs = results, logs
+        self._postgres: Postgres | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        server = postgres_running(
+            self._supervisor,
+            data=self._results / "postgres",
+            log=self._logs / "postgres.log",
+            external_url=self._settings.database_url,
+        )
+        with server as postgres, Recorder(postgres.url(postgres.home)) as recorder, self._recorder.attached(recorder):
+            self._postgres = postgres
+            yield
+
+    def postgres(self) -> Postgres:
+        assert self._postgres is not None, "the services run before the target"
+        return self._postgres
+
+
+def _world(
+    loaded: LoadedScenario,
+    trial: Trial,
+    chosen: Chosen,
+    retriever: Retriever,
+    supervisor: Supervisor,
+    services: _Services,
+    folder: Path,
+    emit: Sink,
+    settings: Settings,
+) -> World:
+    spec, clock, logs = loaded.spec, TrialClock(), folder / "logs"
+    target = ProcessTarget(
+        AppFiles(folder=loaded.app, manifest=loaded.manifest, defect=loaded.defect, env=spec.target.env),
+        supervisor=supervisor,
+        databases=services.postgres,
+        redis_url=settings.redis_url,
+        logs=logs,
+        seed=trial.seed,
+    )
+    load = LocustLoad(
+        spec.load,
+        thresholds_ms=spec.thresholds_ms(),
+        window_s=spec.recovery.window_s,
+        seed=trial.seed,
+        folder=logs,
+        supervisor=supervisor,
+        clock_origin=clock.origin_s,
+        max_s=spec.recovery.horizon_s + spec.recovery.bite_within_s + _LOAD_MARGIN_S,
+        scenario_folder=loaded.file.parent,
+    )
+    return World(
+        trial=trial,
+        scenario=spec,
+        clock=clock,
+        services=services.running,
+        target=target,
+        load=load,
+        faults=tuple(fault(one, target=target, patched=_patcher(loaded)) for one in spec.method),
+        retriever=retriever,
+        fixer=chosen.fixer,
+        fixer_reason=chosen.reason,
+        guard=apply,
+        checks=tuple(FolderCheck(path, log=logs / "checks.log") for path in loaded.checks),
+        emit=emit,
+        utc_now=utc_now,
+    )
+
+
+class TrialClock:
+    """Seconds since it was made, by the machine's monotonic clock, which all processes on it share."""
+
+    def __init__(self) -> None:
+        self.origin_s = time.monotonic()
+
+    def now(self) -> float:
+        return time.monotonic() - self.origin_s
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _trial(loaded: LoadedScenario, options: Options, chosen: Chosen) -> Trial:
+    name, now = loaded.spec.metadata.name, datetime.now(UTC)
+    return Trial(
+        id=f"{now:%Y%m%d-%H%M%S}-{name}-{chosen.fixer.name}-{secrets.token_hex(2)}",
+        scenario=name,
+        scenario_hash=loaded.hash,
+        fixer=chosen.fixer.name,
+        model=chosen.fixer.model,
+        retriever=options.retriever,
+        seed=options.seed if options.seed is not None else random.randrange(2**31),  # noqa: S311 - a seed is no secret
+        commit=_commit(),
+        started_at=utc_now(),
+    )
+
+
+def _commit() -> str:
+    """Of the harness itself; empty where it was installed without its repository."""
+    try:
+        return git(_ROOT, "rev-parse", "HEAD").strip() + ("-dirty" if git(_ROOT, "status", "--porcelain") else "")
+    except GitFailed:
+        return ""
+
+
+def _patcher(loaded: LoadedScenario) -> Patcher:
+    def patch(tree: SourceTree, name: str) -> SourceTree:
+        return patched(tree, loaded.path(name).read_text(encoding="utf-8"))
+
+    return patch
+
+
+def _tracker(supervisor: Supervisor, folder: Path) -> Child:
+    """MLflow takes seconds to import: it follows the journal from a process of its own, which gets no model's key."""
+    env = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    log = folder / "logs" / "mlflow.log"
+    return supervisor.start("tracker", tracking_command(folder), env=env, cwd=folder, log=log)
