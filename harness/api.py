@@ -1,11 +1,10 @@
-"""What the commands do, as functions for notebooks and tests. Importing this starts nothing."""
+"""``run`` as a function, for the command line, notebooks and tests. Importing this starts nothing."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from harness.errors import ScenarioError
-from harness.loading import load_scenario, scenario_files
+from harness.loading import load_scenario
 from harness.model.verdict import Verdict
 from harness.settings import Settings
 from harness.trial.run import run_trial
@@ -31,13 +30,3 @@ def run(
         ready.finish()
     return verdict
 
-
-def validate(*scenarios: Path | str) -> list[ScenarioError]:
-    """The errors in the scenario files, or in all of scenarios/ where none is named. Starts nothing."""
-    errors: list[ScenarioError] = []
-    for file in scenario_files(tuple(Path(name) for name in scenarios)):
-        try:
-            load_scenario(file)
-        except ScenarioError as error:
-            errors.append(error)
-    return errors

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from harness.api import validate
 from harness.loading import scenario_files
 from harness.model.scenario import Scenario
+from harness.validation import validate
 
 
 @click.command("validate")
