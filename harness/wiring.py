@@ -34,6 +34,7 @@ from harness.sinks.late import LateSink
 from harness.sinks.recorder import Recorder
 from harness.sinks.tracking import tracking_command
 from harness.target.process import AppFiles, ProcessTarget
+from harness.target.surroundings import Surroundings
 from harness.trial.world import World
 
 logger = logging.getLogger(__name__)
@@ -135,10 +136,14 @@ def _world(
     target = ProcessTarget(
         AppFiles(folder=loaded.app, manifest=loaded.manifest, defect=loaded.defect, env=spec.target.env),
         supervisor=supervisor,
-        databases=services.postgres,
-        redis_url=settings.redis_url,
+        surroundings=Surroundings(
+            supervisor=supervisor,
+            databases=services.postgres,
+            redis_url=settings.redis_url,
+            logs=logs,
+            seed=trial.seed,
+        ),
         logs=logs,
-        seed=trial.seed,
     )
     load = LocustLoad(
         spec.load,

@@ -51,16 +51,15 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; a known error is told in its own words, without a traceback."""
     try:
-        cli.main(standalone_mode=False)
+        code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
     except KeyboardInterrupt:
         sys.exit(130)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except HarnessError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)  # ctx.exit(code) arrives here as the returned value

@@ -121,6 +121,7 @@ class Detection(Described):
     markers: bool = True
     burn_rate: BurnRate | None = BurnRate()
     within_s: Seconds = Field(default=30.0, alias="within", description="unseen after this long: NOT_DETECTED")
+    gather_s: Seconds = Field(default=3.0, alias="gather", description="evidence is gathered before the first attempt")
 
 
 class Recovery(Described):

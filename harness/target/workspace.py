@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.errors import InputError
+from harness.errors import FixRefused, InputError
 from harness.git import GitFailed, git
 from harness.model.app import AppManifest
 from harness.model.source import SourceTree
@@ -33,7 +34,7 @@ class Workspace:
     def apply_patch(self, patch: Path) -> None:
         """Change the files by a unified diff. InputError when it does not fit."""
         try:
-            git(self.folder, "apply", "--whitespace=nowarn", "-", stdin=patch.read_text(encoding="utf-8"))
+            git(self.folder, "apply", "--whitespace=nowarn", "-", stdin=patch.read_bytes())
         except GitFailed as error:
             raise InputError(
                 f"{patch} does not apply to the app: {error}",
@@ -48,7 +49,7 @@ class Workspace:
         return self._begin_history()
 
     def source(self) -> SourceTree:
-        """The files that a fixer may read, as they run now. Files that are not UTF-8 are left out."""
+        """The files that a fixer may read, as they run now. What cannot be read as UTF-8 is left out."""
         names = git(self.folder, "ls-files", "-z").split("\0")
         readable = [re.compile(_regex(glob)) for glob in self._manifest.source]
         files: dict[str, str] = {}
@@ -56,15 +57,18 @@ class Workspace:
             if any(pattern.fullmatch(name) for pattern in readable):
                 try:
                     files[name] = (self.folder / name).read_bytes().decode()
-                except UnicodeDecodeError:
+                except (UnicodeDecodeError, OSError):
                     continue
         return SourceTree(
             files=files, commit=self.head(), editable=self._manifest.editable, protected=self._manifest.protected
         )
 
     def branch(self, tree: SourceTree, name: str, message: str, checkout: Path) -> str:
-        """Commit ``tree`` on a new branch, checked out in a folder of its own. The commit."""
-        git(self.folder, "worktree", "add", "--quiet", "-b", name, str(checkout), "main")
+        """Commit ``tree`` on a branch of that name, new or begun again, checked out in a folder of its own. The commit.
+
+        FixRefused (rule "path") where a path of the tree is taken by files that a fixer does not see.
+        """
+        git(self.folder, "worktree", "add", "--quiet", "-B", name, str(checkout), "main")
         self._write(checkout, tree)
         git(checkout, "add", "--all")
         git(checkout, "commit", "--quiet", "--allow-empty", "--message", message)
@@ -81,7 +85,8 @@ class Workspace:
 
     def revert(self) -> str:
         """Take the last commit back by a commit. The diff."""
-        git(self.folder, "revert", "--no-edit", "HEAD")
+        git(self.folder, "revert", "--no-commit", "HEAD")
+        git(self.folder, "commit", "--quiet", "--allow-empty", "--message", "Roll back")  # a commit may change nothing
         return git(self.folder, "diff", "--no-color", "HEAD~1", "HEAD")
 
     def head(self) -> str:
@@ -96,10 +101,17 @@ class Workspace:
         """Make the readable files of ``folder`` those of ``tree``; other files stay."""
         for name in self.source().files.keys() - tree.files.keys():
             (folder / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # up to the first folder that is not empty
+                for parent in list(Path(name).parents)[:-1]:
+                    (folder / parent).rmdir()
         for name, content in tree.files.items():
             path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content.encode())
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content.encode())
+            except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+                cure = "choose another name: a file or folder that is not shown has this one"
+                raise FixRefused(f"{name} cannot be written: {error.strerror}", rule="path", cure=cure) from None
 
 
 def _regex(glob: str) -> str:

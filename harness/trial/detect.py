@@ -11,6 +11,7 @@ from harness.model.window import RouteWindow, Window
 from harness.trial import slo
 
 _MARKER = re.compile(r"\bFAULT_[A-Z0-9_]+\b")
+_TELLING = re.compile(rf"{_MARKER.pattern}|\bERROR\b|\bCRITICAL\b|Traceback")
 _LOG_LINES = 60  # of the app's log that the healer gets to see
 _LINE_CHARACTERS = 2000
 
@@ -75,7 +76,12 @@ def _route_line(name: str, route: RouteWindow) -> str:
 
 
 def _telling_lines(lines: Sequence[str]) -> tuple[str, ...]:
-    """The last lines, those that carry a marker, an error or a traceback first in line for a place."""
-    telling = [line for line in lines if _MARKER.search(line) or '"ERROR"' in line or "Traceback" in line]
+    """The last lines that carry a marker, an error or a part of a traceback; where there are none, the last lines."""
+    telling: list[str] = []
+    in_traceback = False
+    for line in lines:
+        if in_traceback or _TELLING.search(line):
+            telling.append(line)
+        in_traceback = line.startswith("Traceback (") or (in_traceback and line.startswith(" "))
     chosen = (telling or list(lines))[-_LOG_LINES:]
     return tuple(line[:_LINE_CHARACTERS] for line in chosen)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from harness.errors import FixerError, FixRefused, MeasurementError, ProposalFailed
+from harness.errors import FixerError, FixRefused, HarnessError, MeasurementError, ProposalFailed
 from harness.model.event import (
     AttemptEnded,
     Deployed,
@@ -17,10 +19,13 @@ from harness.model.event import FixRefused as FixWasRefused
 from harness.model.fix import Attempt, Fix
 from harness.model.incident import Incident, Passage
 from harness.model.source import SourceTree
+from harness.ports import Fixer
 from harness.trial.watch import Watch
 
+logger = logging.getLogger(__name__)
+
 _PASSAGES = 5
-_DEPLOY_TIMEOUT_S = 60.0
+_DEPLOY_TIMEOUT_S = 120.0  # more than a canary and a reload may take together: what they wait for, they say themselves
 _RETRIEVE_TIMEOUT_S = 30.0
 
 
@@ -28,27 +33,33 @@ def heal(watch: Watch, incident: Incident, *, deadline_s: float) -> list[Attempt
     """Attempts in order. The last one recovered, or the budget or the horizon is used up, or the fixer abstained."""
     attempts: list[Attempt] = []
     clock = watch.world.clock
+    broken_since_s = clock.now()  # what runs since then is the broken release, whatever was proposed
     while len(attempts) < watch.world.scenario.budget.attempts and clock.now() < deadline_s:
-        attempt = _attempt(watch, incident, attempts, deadline_s)
+        attempt = _attempt(watch, incident, attempts, broken_since_s, deadline_s)
         attempts.append(attempt)
         watch.world.emit(AttemptEnded(at_s=clock.now(), incident_id=incident.id, attempt=attempt))
         if attempt.outcome in ("recovered", "abstained"):
             break
+        broken_since_s = clock.now() if attempt.deployment else broken_since_s
     return attempts
 
 
-def _attempt(watch: Watch, incident: Incident, earlier: list[Attempt], deadline_s: float) -> Attempt:
+def _attempt(
+    watch: Watch, incident: Incident, earlier: list[Attempt], broken_since_s: float, deadline_s: float
+) -> Attempt:
     """One turn. Whatever the fixer does wrong ends the turn, never the trial."""
     world, number = watch.world, len(earlier) + 1
     attempt = Attempt(number=number, outcome="failed", reason="", started_s=world.clock.now())
     watch.phase("analyse")
+    incident = watch.describe(incident.id, incident.detected_at)  # the evidence grows while the outage lasts
     passages = _retrieve(watch, incident)
     attempt = replace(attempt, passages=passages)
     watch.phase("propose")
     tree = world.target.source()
     try:
-        fix = _propose(watch, incident, passages, tree, earlier)
-    except ProposalFailed as error:
+        work = partial(_asked, world.fixer, incident, passages, tree, tuple(earlier))
+        fix = _propose(watch, work, deadline_s)
+    except FixerError as error:
         return _refused(watch, incident, replace(attempt, reason=str(error)), rule="proposal")
     attempt = replace(attempt, fix=fix, proposed_s=world.clock.now())
     world.emit(FixProposed(at_s=world.clock.now(), incident_id=incident.id, attempt=number, fix=fix))
@@ -58,6 +69,7 @@ def _attempt(watch: Watch, incident: Incident, earlier: list[Attempt], deadline_
         patched = world.guard(tree, fix)
     except FixRefused as error:
         return _refused(watch, incident, replace(attempt, outcome="refused", reason=str(error)), rule=error.rule)
+    _require_still_broken(watch, broken_since_s)
     return _deploy(watch, incident, attempt, patched, deadline_s)
 
 
@@ -73,23 +85,35 @@ def _retrieve(watch: Watch, incident: Incident) -> tuple[Passage, ...]:
     return passages
 
 
-def _propose(
-    watch: Watch, incident: Incident, passages: tuple[Passage, ...], tree: SourceTree, earlier: list[Attempt]
-) -> Fix:
-    world, budget_s = watch.world, watch.world.scenario.budget.fixer_s
-    started_s = world.clock.now()
+def _propose(watch: Watch, work: Callable[[], Fix], deadline_s: float) -> Fix:
+    clock, budget = watch.world.clock, watch.world.scenario.budget
+    started_s = clock.now()
     try:
-        fix = watch.during(
-            lambda: world.fixer.propose(incident, passages, tree, tuple(earlier)), timeout_s=budget_s, what="the fixer"
-        )
+        fix = watch.during(work, timeout_s=min(budget.fixer_s, deadline_s - started_s), what="the fixer")
     except TimeoutError as error:
-        raise ProposalFailed(str(error), cure="answer sooner, or raise budget.fixer") from None
-    return replace(fix, cost=replace(fix.cost, seconds=world.clock.now() - started_s))
+        cure = "answer sooner, or raise budget.fixer or recovery.horizon"
+        raise ProposalFailed(str(error) or "the fixer timed out", cure=cure) from None
+    return replace(fix, cost=replace(fix.cost, seconds=clock.now() - started_s))
+
+
+def _asked(
+    fixer: Fixer, incident: Incident, passages: tuple[Passage, ...], tree: SourceTree, earlier: tuple[Attempt, ...]
+) -> Fix:
+    """The fixer's answer. It may be anybody's code: whatever it raises but our own errors is a failed proposal."""
+    try:
+        fix = fixer.propose(incident, passages, tree, earlier)
+    except (HarnessError, TimeoutError):
+        raise
+    except (Exception, SystemExit) as error:
+        logger.exception("the fixer crashed")
+        raise ProposalFailed(f"the fixer crashed: {type(error).__name__}: {error}") from error
+    if not isinstance(fix, Fix):
+        raise ProposalFailed(f"the fixer gave a {type(fix).__name__}", cure="return a harness.model.fix.Fix")
+    return fix
 
 
 def _deploy(watch: Watch, incident: Incident, attempt: Attempt, tree: SourceTree, deadline_s: float) -> Attempt:
     world, recovery = watch.world, watch.world.scenario.recovery
-    _require_still_broken(watch, attempt.started_s)
     message = f"Attempt {attempt.number}: {_headline(attempt.fix)}"
     watch.phase("deploy")
     try:

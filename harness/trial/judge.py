@@ -137,9 +137,9 @@ def _no_relapse(scenario: Scenario, facts: Facts) -> CheckResult:
     if not facts.recovered:
         return CheckResult(name=name, passed=False, evidence="there was no recovery to relapse from")
     later = [window for window in facts.windows if window.start_s >= facts.recovered[1].end_s]
-    bad = [not slo.good(scenario.slos, window, scenario.recovery.min_requests) for window in later]
+    bad = [bool(slo.broken(scenario.slos, window)) for window in later]
     relapsed = any(all(bad[start : start + _RELAPSE_WINDOWS]) for start in range(len(bad) - _RELAPSE_WINDOWS + 1))
-    evidence = f"{sum(bad)} bad of {len(bad)} windows after the recovery"
+    evidence = f"{sum(bad)} of {len(bad)} windows after the recovery broke an SLO"
     return CheckResult(name=name, passed=not relapsed, evidence=evidence)
 
 

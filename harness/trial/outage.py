@@ -7,48 +7,51 @@ from functools import partial
 
 from harness.errors import FaultDidNotBite
 from harness.model.event import FaultBit, FaultInjected, IncidentCreated
-from harness.model.incident import Incident, Signal
+from harness.model.incident import Incident
 from harness.model.source import Endpoints
 from harness.ports import ActiveFault
 from harness.trial import slo
-from harness.trial.detect import describe
 from harness.trial.watch import Watch
 
 _BITE_WINDOWS = 2  # broken windows in a row prove that the fault bites
 _FAULT_TIMEOUT_S = 60.0
 
 
-def inject(watch: Watch, stack: ExitStack, endpoints: Endpoints, injected_s: float) -> list[ActiveFault]:
-    """Switch the faults on, each at its time; they go off when ``stack`` is left."""
-    world, clock = watch.world, watch.world.clock
+def inject(watch: Watch, stack: ExitStack, endpoints: Endpoints) -> tuple[float, list[ActiveFault]]:
+    """Switch the faults on, each at its time; they go off when ``stack`` is left. When the first one was switched."""
+    world, clock, started_s = watch.world, watch.world.clock, watch.world.clock.now()
     active: list[ActiveFault] = []
+    injected_s: float | None = None
     for spec, fault in sorted(zip(world.scenario.method, world.faults, strict=True), key=lambda pair: pair[0].at_s):
-        while clock.now() < injected_s + spec.at_s:
+        while clock.now() < started_s + spec.at_s:
             watch.pump()
+        if injected_s is None:
+            injected_s = watch.armed_s = clock.now()
         switch_on = partial(stack.enter_context, fault.active(endpoints))
         active.append(watch.must(switch_on, timeout_s=_FAULT_TIMEOUT_S, what=f"the injection of {fault.kind}"))
     world.emit(FaultInjected(at_s=clock.now(), faults=tuple(fault.kind for fault in world.faults)))
-    return active
+    assert injected_s is not None, "a scenario has at least one fault"
+    return injected_s, active
 
 
 def degraded_and_detected(watch: Watch, injected_s: float, commit: str) -> tuple[Incident | None, str]:
-    """Wait until users suffer and somebody noticed. The incident is filed the moment it is noticed."""
-    world, scenario = watch.world, watch.world.scenario
+    """Wait until users suffer and somebody noticed; None: nobody did. It is filed the moment it is noticed."""
+    world, scenario, all_on_s = watch.world, watch.world.scenario, watch.world.clock.now()
     incident: Incident | None = None
     bit = ""
     while not (incident and bit):
         watch.pump()
         now = world.clock.now()
         if incident is None and watch.signals:
-            incident = _file(watch, watch.first_signal(), commit)
+            incident = _file(watch, commit)
         if not bit and (bit := _bite(watch, injected_s)):
             world.emit(FaultBit(at_s=now, evidence=bit))
-        if not bit and now - injected_s > scenario.recovery.bite_within_s:
+        if not bit and now - all_on_s > scenario.recovery.bite_within_s:
             raise FaultDidNotBite(
                 f"the fault was on for {scenario.recovery.bite_within_s:g} s and the SLOs held",
                 cure="make it stronger, or the SLOs tighter; a fault without harm cannot be healed",
             )
-        if incident is None and bit and now - injected_s > scenario.detection.within_s:
+        if incident is None and bit and now - all_on_s > scenario.detection.within_s:
             return None, bit
     return incident, bit
 
@@ -62,15 +65,9 @@ def _bite(watch: Watch, injected_s: float) -> str:
     return f"{', '.join(names[-1])} broken: {bad} of {arrivals} arrivals bad in {_BITE_WINDOWS} windows"
 
 
-def _file(watch: Watch, signal: Signal, commit: str) -> Incident:
+def _file(watch: Watch, commit: str) -> Incident:
     world = watch.world
-    incident = describe(
-        f"inc-{world.trial.id.rsplit('-', 1)[-1]}",
-        signal,
-        lines=tuple(watch.lines),
-        windows=watch.windows,
-        commit=commit,
-        now=world.utc_now(),
-    )
+    incident = watch.describe(f"inc-{world.trial.id.rsplit('-', 1)[-1]}", world.utc_now())
+    signal = watch.first_signal()
     world.emit(IncidentCreated(at_s=world.clock.now(), incident=incident, signal=signal, commit=commit))
     return incident

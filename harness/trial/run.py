@@ -13,7 +13,6 @@ from harness.model.incident import Incident
 from harness.model.source import Endpoints
 from harness.model.verdict import CheckResult, Outcome, Verdict
 from harness.model.window import Window
-from harness.trial.detect import describe
 from harness.trial.heal import heal
 from harness.trial.judge import Facts, invalid, judge
 from harness.trial.outage import degraded_and_detected, inject
@@ -42,18 +41,19 @@ def run_trial(world: World) -> Verdict:
         try:
             watch.phase("setup")
             services.enter_context(world.services())
-            verdict = _trial(watch, windows)
-        except MeasurementError as error:
+            verdict, incident = _trial(watch, windows)
+            _learn(world, verdict, incident)
+        except (MeasurementError, KeyboardInterrupt) as error:
+            if _was_interrupted(error):
+                world.emit(TrialInterrupted(at_s=world.clock.now(), reason="interrupted by the user"))
+                raise KeyboardInterrupt from error
             verdict = invalid(world.trial, str(error))
-        except KeyboardInterrupt:
-            world.emit(TrialInterrupted(at_s=world.clock.now(), reason="interrupted by the user"))
-            raise
         verdict = replace(verdict, phases=watch.phases())
         world.emit(TrialEnded(at_s=world.clock.now(), verdict=verdict, windows=tuple(windows)))
     return verdict
 
 
-def _trial(watch: Watch, windows: list[Window]) -> Verdict:
+def _trial(watch: Watch, windows: list[Window]) -> tuple[Verdict, Incident | None]:
     """Everything between services up and services down. ``windows`` gets the final ones, however it ends."""
     world = watch.world
     with ExitStack() as stack:
@@ -67,13 +67,12 @@ def _trial(watch: Watch, windows: list[Window]) -> Verdict:
             windows.extend(traffic.settled())
 
 
-def _measure(watch: Watch, stack: ExitStack, endpoints: Endpoints) -> Verdict:
+def _measure(watch: Watch, stack: ExitStack, endpoints: Endpoints) -> tuple[Verdict, Incident | None]:
     world, clock = watch.world, watch.world.clock
     baseline = steady(watch)
     watch.phase("inject")
-    injected_s = watch.armed_s = clock.now()
     commit = world.target.source().commit
-    faults = inject(watch, stack, endpoints, injected_s)
+    injected_s, faults = inject(watch, stack, endpoints)
     watch.phase("degrade")
     incident, bit = degraded_and_detected(watch, injected_s, commit)
     attempts: list[Attempt] = []
@@ -98,29 +97,31 @@ def _measure(watch: Watch, stack: ExitStack, endpoints: Endpoints) -> Verdict:
         functional=functional,
         ended_s=clock.now(),
     )
-    verdict = judge(world.scenario, facts)
-    if incident and verdict.outcome is Outcome.HEALED:
-        fix = attempts[-1].fix
-        assert fix is not None
+    return judge(world.scenario, facts), incident
+
+
+def _learn(world: World, verdict: Verdict, incident: Incident | None) -> None:
+    """Once all is taken down: a teardown that fails makes the trial INVALID, and then nothing was learnt."""
+    fix = verdict.attempts[-1].fix if verdict.attempts else None
+    if incident and fix and verdict.outcome is Outcome.HEALED:
         document = world.retriever.learn(incident, fix)
-        world.emit(IncidentResolved(at_s=clock.now(), incident_id=incident.id, document_id=document))
-    return verdict
+        world.emit(IncidentResolved(at_s=world.clock.now(), incident_id=incident.id, document_id=document))
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """By Ctrl-C, also where the teardown that followed it failed with an error of its own."""
+    while error and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _healed_or_horizon(watch: Watch, incident: Incident) -> tuple[list[Attempt], tuple[Window, Window] | None]:
     """The attempts, and the good run that followed one, or came by itself before the horizon."""
-    clock = watch.world.clock
-    started_s = clock.now()
-    deadline_s = started_s + watch.world.scenario.recovery.horizon_s
-    current = describe(
-        incident.id,
-        watch.first_signal(),
-        lines=tuple(watch.lines),
-        windows=watch.windows,
-        commit=watch.world.target.source().commit,
-        now=incident.detected_at,
-    )
-    attempts = heal(watch, current, deadline_s=deadline_s)
+    clock, scenario = watch.world.clock, watch.world.scenario
+    deadline_s = clock.now() + scenario.recovery.horizon_s
+    watch.phase("gather")
+    watch.until(lambda: False, scenario.detection.gather_s)
+    attempts = heal(watch, incident, deadline_s=deadline_s)
     last = attempts[-1] if attempts else None
     if last and last.outcome == "recovered" and last.deployed_s is not None:
         return attempts, watch.good_run_since(last.deployed_s)

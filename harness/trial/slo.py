@@ -33,8 +33,8 @@ def good(slos: Sequence[Slo], window: Window, min_requests: int) -> bool:
 
 
 def broken(slos: Sequence[Slo], window: Window) -> list[str]:
-    """The names of the objectives that do not hold."""
-    return [slo.name for slo in slos if not holds(slo, window)]
+    """The names of the objectives that arrivals are seen to break; no arrivals break nothing."""
+    return [slo.name for slo in slos if not holds(slo, window) and any(r.arrivals for r in _routes(slo, [window]))]
 
 
 def burn_rate(slo: Slo, windows: Sequence[Window]) -> float:

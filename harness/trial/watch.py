@@ -10,12 +10,12 @@ from typing import TypeVar
 
 from harness.errors import MeasurementError
 from harness.model.event import PhaseStarted, WindowObserved
-from harness.model.incident import Signal, SignalKind
+from harness.model.incident import Incident, Signal, SignalKind
 from harness.model.verdict import Phase
 from harness.model.window import Window
 from harness.ports import Traffic
 from harness.trial import slo
-from harness.trial.detect import detect
+from harness.trial.detect import describe, detect
 from harness.trial.world import World
 
 Result = TypeVar("Result")
@@ -53,6 +53,17 @@ class Watch:
 
     def first_signal(self) -> Signal:
         return min(self.signals.values(), key=lambda signal: signal.at_s)
+
+    def describe(self, incident_id: str, detected_at: str) -> Incident:
+        """The incident with the evidence that there is by now."""
+        return describe(
+            incident_id,
+            self.first_signal(),
+            lines=tuple(self.lines),
+            windows=self.windows,
+            commit=self.world.target.source().commit,
+            now=detected_at,
+        )
 
     def good(self, window: Window) -> bool:
         return slo.good(self.world.scenario.slos, window, self.world.scenario.recovery.min_requests)
@@ -94,8 +105,8 @@ class Watch:
             try:
                 return future.result(timeout=_POLL_S)
             except TimeoutError:
-                if future.done():  # the work itself timed out; it has said what it waited for
-                    raise
+                if future.done():  # the work itself timed out and has said what it waited for, or ended just now
+                    return future.result()
             if self.world.clock.now() >= deadline_s:
                 raise TimeoutError(f"{what} took longer than {timeout_s:g} s")
             self.pump(0.0)
@@ -105,7 +116,9 @@ class Watch:
         try:
             return self.during(work, timeout_s=timeout_s, what=what)
         except TimeoutError as error:
-            raise MeasurementError(str(error), cure="see the logs in the result folder") from None
+            raise MeasurementError(
+                str(error) or f"{what} timed out", cure="see the logs in the result folder"
+            ) from None
 
     def good_run_since(self, start_s: float) -> tuple[Window, Window] | None:
         """The first run of enough good windows that begins at or after ``start_s``."""
