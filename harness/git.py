@@ -29,19 +29,27 @@ class GitFailed(Exception):
     """git ended with an error; the text is what it said."""
 
 
-def git(folder: Path, *words: str, stdin: str | None = None) -> str:
-    """The output of ``git words...`` in ``folder``. GitFailed with git's own words; ServiceUnavailable without git."""
+def git(folder: Path, *words: str, stdin: bytes | None = None) -> str:
+    """The output of ``git words...`` in ``folder``, what is not UTF-8 in it replaced.
+
+    GitFailed with git's own words; ServiceUnavailable without git, or when it does not end.
+    """
     program = shutil.which("git")
     if program is None:
         raise ServiceUnavailable("git is not installed", cure="install git, e.g. apt-get install git")
     command = [program, "-c", "core.hooksPath=/dev/null", "-c", "core.autocrlf=false", *words]
     env = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder), **_ENV}
-    done = subprocess.run(
-        command, cwd=folder, env=env, input=stdin, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-    )
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=env, input=stdin, capture_output=True, timeout=_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise ServiceUnavailable(
+            f"git {words[0]} took longer than {_TIMEOUT_S:g} s", cure="is the disk full?"
+        ) from None
     if done.returncode:
-        raise GitFailed(f"git {words[0]}: {(done.stderr or done.stdout).strip()}")
-    return done.stdout
+        raise GitFailed(f"git {words[0]}: {(done.stderr or done.stdout).decode(errors='replace').strip()}")
+    return done.stdout.decode(errors="replace")
 
 
 def patched(tree: SourceTree, patch: str) -> SourceTree:
@@ -52,7 +60,7 @@ def patched(tree: SourceTree, patch: str) -> SourceTree:
         for path, content in tree.files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(content.encode())
-        git(folder, "apply", "--whitespace=nowarn", "-", stdin=patch)
+        git(folder, "apply", "--whitespace=nowarn", "-", stdin=patch.encode())
         shutil.rmtree(folder / ".git")
         return tree.with_files(dict(_texts(folder)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,16 @@ from harness.model.faults import DefectFault
 from harness.model.scenario import Scenario
 
 Model = TypeVar("Model", bound=BaseModel)
-Lines = Mapping[tuple[str | int, ...], int]
+Place = tuple[str | int, ...]  # where a value stands: ("slos", 0, "routes", 1)
+Lines = Mapping[Place, int]
+
+_MAX_BYTES, _MAX_KEYS, _MAX_DEPTH = 100_000, 10_000, 30  # aliases of aliases count as what they stand for
+_IN_OTHER_WORDS = {
+    "model_type": "a block of keys is wanted",
+    "model_attributes_type": "a block of keys is wanted",
+    "dict_type": "a block of keys is wanted",
+    "tuple_type": "a list is wanted",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,16 +57,16 @@ def load_scenario(file: Path) -> LoadedScenario:
     spec, lines = _load(file, Scenario)
     app = _find_app(spec.target.app, file, lines)
     manifest, _ = _load(app / "app.yml", AppManifest)
-    named: dict[tuple[str | int, ...], str | None] = {
+    named: dict[Place, str | None] = {
         ("target", "defect"): spec.target.defect,
         ("reference",): spec.reference,
         ("load", "locustfile"): spec.load.locustfile,
     }
-    named |= {("checks", number): name for number, name in enumerate(spec.checks)}
     for number, fault in enumerate(spec.method):
         if isinstance(fault, DefectFault):
             named["method", number, "patch"] = fault.patch
-    paths = {key: _find(file, name, key, lines) for key, name in named.items() if name}
+    paths = {key: _find(file, name, key, lines) for key, name in named.items() if name is not None}
+    checks = [_find(file, name, ("checks", number), lines, folder=True) for number, name in enumerate(spec.checks)]
     _require_known_upstreams(spec, manifest, file, lines)
     return LoadedScenario(
         spec=spec,
@@ -65,9 +75,9 @@ def load_scenario(file: Path) -> LoadedScenario:
         manifest=manifest,
         defect=paths.get(("target", "defect")),
         reference=paths.get(("reference",)),
-        checks=tuple(path for key, path in paths.items() if key[0] == "checks"),
+        checks=tuple(checks),
         kb=next((folder / "kb" for folder in file.resolve().parents if (folder / "kb").is_dir()), None),
-        hash=_hash([file, app / "app.yml", *paths.values()]),
+        hash=_hash([file, app / "app.yml", *paths.values(), *checks]),
     )
 
 
@@ -84,43 +94,81 @@ def _load(file: Path, model: type[Model]) -> tuple[Model, Lines]:
     try:
         return model.model_validate(data), lines
     except ValidationError as error:
-        raise _explain(error.errors()[0], file, lines, model) from None
+        # a misspelt key is also a missing one: the misspelling says more
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+        raise _explain(first, file, lines, model) from None
 
 
 def _parse(file: Path) -> tuple[Any, Lines]:
     try:
-        text = file.read_text(encoding="utf-8")
+        with file.open("rb") as opened:
+            text = opened.read(_MAX_BYTES + 1).decode()
     except FileNotFoundError:
         near = difflib.get_close_matches(file.name, [path.name for path in file.parent.glob("*.yml")], n=1)
         cure = f"did you mean {file.parent / near[0]}?" if near else "harness list shows the scenarios that there are"
         raise ScenarioError("no such file", file=file, cure=cure) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ScenarioError(f"cannot be read: {error}", file=file, cure="give a UTF-8 text file") from None
-    loader = yaml.SafeLoader(text)
+    if len(text) > _MAX_BYTES:
+        raise ScenarioError(f"longer than {_MAX_BYTES} bytes", file=file, cure="keep it to what one trial needs")
     try:
-        node = loader.get_single_node()
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is None:
             raise ScenarioError("the file is empty", file=file, cure="start from scenarios/pool_exhaustion.yml")
-        lines = dict(_lines(node, file))
-        return loader.construct_document(node), lines
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise ScenarioError(
-            f"not YAML: {error.problem}", file=file, line=line, cure="check indentation, quotes and colons around here"
-        ) from None
-    finally:
-        loader.dispose()
+        lines = _bounded_lines(node, file)
+        return _Constructor().construct_document(node), lines
+    except RecursionError:
+        raise ScenarioError("nested too deep", file=file, cure=f"use at most {_MAX_DEPTH} levels") from None
+    except yaml.YAMLError as error:
+        cure = "check indentation, quotes and colons around here"
+        raise ScenarioError(f"not YAML: {_problem(error)}", file=file, line=_line(error, text), cure=cure) from None
 
 
-def _lines(node: yaml.Node, file: Path, at: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], int]]:
+class _Constructor(yaml.constructor.SafeConstructor):
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401 - whatever stands there
+        """What looks like a date or a number, and is none, has a place too: PyYAML raises a bare error there."""
+        try:
+            return super().construct_object(node, deep)  # type: ignore[no-untyped-call] # the stubs leave it out
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
+            what = f"{node.value!r} cannot be read as {node.tag.rpartition(':')[2]} ({error}); put it in quotes"
+            raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from None
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"{error.reason} (character {error.character:#x})"
+    return str(getattr(error, "problem", error))
+
+
+def _line(error: yaml.YAMLError, text: str) -> int | None:
+    if isinstance(error, yaml.reader.ReaderError):
+        return text.count("\n", 0, error.position) + 1
+    mark = getattr(error, "problem_mark", None)
+    return mark.line + 1 if mark else None
+
+
+def _bounded_lines(node: yaml.Node, file: Path) -> Lines:
+    lines: dict[Place, int] = {}
+    for count, (at, line) in enumerate(_lines(node, file)):
+        if count > _MAX_KEYS or len(at) > _MAX_DEPTH:
+            cure = f"use at most {_MAX_KEYS} keys and {_MAX_DEPTH} levels, aliases written out"
+            raise ScenarioError("too many keys, or nested too deep", file=file, line=line, cure=cure)
+        lines[at] = line
+    return lines
+
+
+def _lines(node: yaml.Node, file: Path, at: Place = ()) -> Iterator[tuple[Place, int]]:
     """Where each key stands, by its path; a key given twice is an error that YAML itself lets pass."""
     yield at, node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # a list or a block as a key: its reading fails, and says where
             if key.value in seen:
+                where = ".".join(map(str, (*at, key.value)))
                 raise ScenarioError(
-                    "given twice", file=file, line=key.start_mark.line + 1, key=key.value, cure="keep one of the two"
+                    "given twice", file=file, line=key.start_mark.line + 1, key=where, cure="keep one of the two"
                 )
             seen.add(key.value)
             yield from _lines(value, file, (*at, key.value))
@@ -133,6 +181,10 @@ def _lines(node: yaml.Node, file: Path, at: tuple[str | int, ...] = ()) -> Itera
 def _explain(error: ErrorDetails, file: Path, lines: Lines, model: type[BaseModel]) -> ScenarioError:
     """One pydantic error in the user's words."""
     at = _yaml_path(error["loc"], lines)
+    if error["type"].startswith("union_tag"):
+        at = (*at, "action")
+    elif error["type"] == "value_error":
+        at = _culprit(error, at)
     place = at if at in lines else at[:-1]
     key = ".".join(str(part) for part in at)
     message, cure = error["msg"].removeprefix("Value error, "), ""
@@ -141,7 +193,7 @@ def _explain(error: ErrorDetails, file: Path, lines: Lines, model: type[BaseMode
         known = _keys_at(model, error["loc"][:-1])
         near = difflib.get_close_matches(str(at[-1]), known, n=1)
         cure = f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(known))}"
-    elif error["type"] == "missing":
+    elif error["type"] in ("missing", "union_tag_not_found"):
         message = "required key is missing"
         cure = f"add {at[-1]}: to this block"
     elif error["type"] == "union_tag_invalid":
@@ -152,20 +204,33 @@ def _explain(error: ErrorDetails, file: Path, lines: Lines, model: type[BaseMode
         cure = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
     else:
         given = error.get("input")
-        message = f"{message[:1].lower()}{message[1:]}"
+        message = _IN_OTHER_WORDS.get(error["type"], f"{message[:1].lower()}{message[1:]}")
         cure = f"given: {given!r}" if isinstance(given, str | int | float | bool) else ""
     return ScenarioError(message, file=file, line=lines.get(place), key=key, cure=cure)
 
 
-def _yaml_path(loc: tuple[str | int, ...], lines: Lines) -> tuple[str | int, ...]:
+def _yaml_path(loc: Place, lines: Lines) -> Place:
     """pydantic's location without the union tags, which stand nowhere in the file."""
-    path: tuple[str | int, ...] = ()
+    path: Place = ()
     for part in loc[:-1]:
         path = (*path, part) if (*path, part) in lines else path
     return (*path, *loc[-1:])
 
 
-def _keys_at(model: type[BaseModel], at: tuple[str | int, ...]) -> list[str]:
+def _culprit(error: ErrorDetails, at: Place) -> Place:
+    """A rule over a whole block quotes the value that breaks it last: where that value stands, else the block."""
+    quoted = re.findall(r"'([^']+)'", error["msg"])
+    pending: list[tuple[Place, object]] = [(at, error["input"])] if quoted else []
+    while pending:
+        place, value = pending.pop()
+        if value == quoted[-1]:
+            return place
+        inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        pending.extend(((*place, key), each) for key, each in inner)
+    return at
+
+
+def _keys_at(model: type[BaseModel], at: Place) -> list[str]:
     """The keys that the model at this path has, as the YAML spells them."""
     found: list[type[BaseModel]] = [model]
     for part in at:
@@ -199,13 +264,14 @@ def _models(field: FieldInfo) -> list[type[BaseModel]]:
     return found
 
 
-def _find(file: Path, name: str, key: tuple[str | int, ...], lines: Lines) -> Path:
+def _find(file: Path, name: str, key: Place, lines: Lines, *, folder: bool = False) -> Path:
     path = file.parent / name
-    if path.exists():
+    if path.is_dir() if folder else path.is_file():
         return path
     near = difflib.get_close_matches(path.name, [other.name for other in path.parent.glob("*")], n=1)
     cure = f"did you mean {near[0]}?" if near else f"paths are relative to {file.parent}/"
-    raise ScenarioError(f"no such file: {name}", file=file, line=lines.get(key), key=".".join(map(str, key)), cure=cure)
+    what = f"no such {'folder' if folder else 'file'}: {name!r}"
+    raise ScenarioError(what, file=file, line=lines.get(key), key=".".join(map(str, key)), cure=cure)
 
 
 def _find_app(name: str, file: Path, lines: Lines) -> Path:
@@ -238,7 +304,9 @@ def _require_known_upstreams(spec: Scenario, manifest: AppManifest, file: Path, 
 def _hash(paths: list[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
-        files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
         for file in files:
-            digest.update(f"{file.name}\0".encode() + file.read_bytes() + b"\0")
+            if file.is_file() and file.parent.name != "__pycache__":
+                name, content = file.relative_to(path.parent).as_posix(), file.read_bytes()
+                digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()

@@ -16,6 +16,7 @@ from harness.model.verdict import CheckResult
 _TIMEOUT_S = 90.0
 _EVIDENCE_CHARACTERS = 300
 _ENDED = (0, 1, 2)  # all passed, some failed, some could not be collected: there is a whole report
+_NO_TESTS = 5
 
 
 class FolderCheck:
@@ -33,9 +34,9 @@ class FolderCheck:
             results = _results(report) if code in _ENDED and report.is_file() else []
         if results and (code == 0 or not all(result.passed for result in results)):
             return results
-        return [CheckResult(name=self.name, passed=False, evidence=f"pytest ended with code {code}; see {self._log}")]
+        return [CheckResult(name=self.name, passed=False, evidence=f"{_how(code, self._timeout_s)}; see {self._log}")]
 
-    def _pytest(self, report: Path, env: dict[str, str]) -> int | str:
+    def _pytest(self, report: Path, env: dict[str, str]) -> int | None:
         command = [sys.executable, "-P", "-m", "pytest", str(self._folder), f"--junitxml={report}", "-q"]
         command += [f"--rootdir={self._folder}", "-c", os.devnull, "-p", "no:cacheprovider", "--import-mode=importlib"]
         with self._log.open("ab") as log:
@@ -44,8 +45,14 @@ class FolderCheck:
                     command, cwd=report.parent, env=env, stdout=log, stderr=log, timeout=self._timeout_s, check=False
                 )
             except subprocess.TimeoutExpired:
-                return f"none within {self._timeout_s:g} s"
+                return None
         return done.returncode
+
+
+def _how(code: int | None, timeout_s: float) -> str:
+    if code is None:
+        return f"pytest did not end within {timeout_s:g} s"
+    return "no test was found" if code == _NO_TESTS else f"pytest ended with code {code}"
 
 
 def _environment(endpoints: Endpoints, seed: int, scratch: str) -> dict[str, str]:

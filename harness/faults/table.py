@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import assert_never
 
+from harness.errors import InputError
 from harness.faults.defect import BadRelease
 from harness.faults.trigger import HttpTrigger
 from harness.faults.upstream import UpstreamMode
+from harness.git import GitFailed
 from harness.model.faults import DefectFault, FaultSpec, HttpFault, UpstreamFault
 from harness.model.source import SourceTree
 from harness.ports import Fault, Target
@@ -23,6 +26,14 @@ def fault(spec: FaultSpec, *, target: Target, patched: Patcher) -> Fault:
         case UpstreamFault():
             return UpstreamMode(spec)
         case DefectFault():
-            return BadRelease(target, lambda tree: patched(tree, spec.patch))
+            return BadRelease(target, partial(_spoilt, patched, spec.patch))
         case _:
             assert_never(spec)
+
+
+def _spoilt(patched: Patcher, patch: str, tree: SourceTree) -> SourceTree:
+    try:
+        return patched(tree, patch)
+    except GitFailed as error:
+        cure = "make it anew: git diff --relative in the app's folder, against what runs before it"
+        raise InputError(f"{patch} does not apply to the app: {error}", cure=cure) from None

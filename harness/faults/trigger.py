@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import httpx
 
@@ -17,8 +18,8 @@ from harness.model.verdict import CheckResult
 
 _IN_FLIGHT = 64
 _TIMEOUT_S = 10.0
-_RECENT_S = 10.0
-_GONE = frozenset({404, 405})  # the route was removed: the fault is not on, it was deleted
+_RECENT_S = 3.0  # less than any recovery takes: what the release before a fix answered does not count
+_GONE = frozenset({401, 403, 404, 405, 410})  # the route was removed or barred: the fault is not on, it was deleted
 
 
 class HttpTrigger:
@@ -38,12 +39,19 @@ class HttpTrigger:
             sending.stop()
 
 
+@dataclass(slots=True)
+class _Shot:
+    sent_s: float
+    answer: int | str = "no answer yet"
+
+
 class _Sending:
     def __init__(self, spec: HttpFault, url: str) -> None:
         self._spec, self._url = spec, url
         self._method, self._path = request_parts(spec.request)
         self._stopping = threading.Event()
-        self._answers: deque[tuple[float, int | str]] = deque(maxlen=1000)  # when, and the status or the error
+        self._shots: deque[_Shot] = deque(maxlen=1000)
+        self._recent_s = max(_RECENT_S, 2 / spec.rate)
         self._thread = threading.Thread(target=self._send_all, name="fault-trigger", daemon=True)
         self._slots = threading.BoundedSemaphore(_IN_FLIGHT)
         self._pool = ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="fault")
@@ -60,30 +68,32 @@ class _Sending:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def check(self) -> CheckResult:
-        """On: in the last seconds the route was reached, whatever it answered, a time-out included."""
-        since = time.monotonic() - _RECENT_S
-        recent = [what for when, what in self._answers if when >= since]
-        reached = [what for what in recent if what not in _GONE]
+        """On: what was sent in the last seconds reached the route, whatever came of it, a time-out included."""
+        since_s = time.monotonic() - self._recent_s
+        recent = [shot.answer for shot in tuple(self._shots) if shot.sent_s >= since_s]  # others append meanwhile
         counts = ", ".join(f"{recent.count(what)} x {what}" for what in sorted(set(recent), key=str)) or "none"
         return CheckResult(
             name=f"fault still on ({self._spec.request})",
-            passed=bool(reached),
-            evidence=f"answers to the trigger in the last {_RECENT_S:g} s: {counts}",
+            passed=bool(recent) and _GONE.isdisjoint(recent),
+            evidence=f"answers to what was sent in the last {self._recent_s:g} s: {counts}",
         )
 
     def _send_all(self) -> None:
         due = time.monotonic()
         while not self._stopping.wait(max(0.0, due - time.monotonic())):
             due += 1.0 / self._spec.rate
-            if self._slots.acquire(blocking=False):  # over the cap, this one is skipped: the app is drowned already
-                self._pool.submit(self._send)
+            shot = _Shot(time.monotonic())
+            self._shots.append(shot)
+            if self._slots.acquire(blocking=False):
+                self._pool.submit(self._send, shot)
+            else:
+                shot.answer = f"not sent, {_IN_FLIGHT} wait for an answer"  # the app is drowned already
 
-    def _send(self) -> None:
+    def _send(self, shot: _Shot) -> None:
         try:
             answer = self._client.request(self._method, self._url + self._path, json=self._spec.json_body)
-            what: int | str = answer.status_code
+            shot.answer = answer.status_code
         except (httpx.HTTPError, RuntimeError) as error:  # RuntimeError: the client was closed at the end
-            what = type(error).__name__
+            shot.answer = type(error).__name__
         finally:
             self._slots.release()
-        self._answers.append((time.monotonic(), what))

@@ -55,7 +55,7 @@ class _Mode:
                 answer = client.request(method, f"{self._upstream.url}/admin/mode", headers=headers, json=body)
                 answer.raise_for_status()
                 return dict(answer.json())
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, ValueError) as error:  # ValueError: the answer is no JSON object
             raise ServiceUnavailable(
                 f"the upstream {self._spec.upstream} could not be switched: {error}",
                 cure="see its log in the result folder; the mode must be one that it knows",

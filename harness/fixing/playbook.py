@@ -1,0 +1,115 @@
+"""A fixer without a model: it does what the knowledge base recommends, by codemods, and abstains where none applies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.fixing.guard import may_edit
+from harness.model.fix import Attempt, Edit, Fix, WriteFile
+from harness.model.incident import Incident, Passage, Remedy
+from harness.model.source import SourceTree
+
+_SECTION = re.compile(r"^## +(.+?) *$", re.MULTILINE)
+_STEP = re.compile(r"^(?:\d+\.|[-*]) +", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Applied:
+    passage: Passage
+    remedies: tuple[Remedy, ...]
+    edits: tuple[Edit, ...]
+
+
+class PlaybookFixer:
+    """Deterministic: the same incident, passages and tree give the same fix.
+
+    The passages are walked best first. The first whose remedies change the tree gives the fix: its
+    remedies are applied together, one after the other. A remedy that an earlier attempt applied
+    without recovery is left out.
+
+    The confidence is a rule of thumb, stated before the outcome: 0.2, and 0.4 when the passage is about
+    the incident's error code, and up to 0.3 for the share of passages with remedies that recommend
+    the same; halved for each earlier attempt that did not recover.
+    """
+
+    name = "playbook"
+    model = "playbook-1"
+
+    def propose(
+        self, incident: Incident, passages: Sequence[Passage], tree: SourceTree, earlier: Sequence[Attempt]
+    ) -> Fix:
+        failed = [attempt for attempt in earlier if attempt.outcome != "recovered"]
+        spent = {line.strip() for each in failed if each.fix for line in each.fix.remediation.splitlines()}
+        for passage in passages:
+            untried = [remedy for remedy in passage.remedies if remedy_line(remedy) not in spent]
+            applied = _apply(passage, untried, tree)
+            if applied.edits:
+                confidence = _confidence(incident, applied, passages, failures=len(failed))
+                return _fix(applied, confidence)
+        return Fix(root_cause=_why_none(passages, spent), model=self.model)
+
+
+def remedy_line(remedy: Remedy) -> str:
+    """How a fix says that it applied a remedy, such as ``Remedy applied: statement_timeout ms=500``."""
+    return " ".join(("Remedy applied:", remedy.name, *(f"{k}={v}" for k, v in sorted(remedy.parameters.items()))))
+
+
+def _apply(passage: Passage, remedies: Sequence[Remedy], tree: SourceTree) -> _Applied:
+    """Those of the remedies that change something, and what they change in the end."""
+    from harness.fixing.remedies import REMEDIES  # noqa: PLC0415 libcst takes 0.3 s to import
+
+    files, changed, effective = dict(tree.files), set[str](), []
+    for remedy in remedies:
+        codemod = REMEDIES.get(remedy.name)
+        edits = codemod(tree.with_files(files), remedy.parameters) if codemod else []
+        edits = [edit for edit in edits if may_edit(tree, edit.path)]
+        files.update((edit.path, edit.content) for edit in edits)
+        changed.update(edit.path for edit in edits)
+        if edits:
+            effective.append(remedy)
+    whole = tuple(WriteFile(path=path, content=files[path]) for path in sorted(changed))
+    return _Applied(passage=passage, remedies=tuple(effective), edits=whole)
+
+
+def _confidence(incident: Incident, applied: _Applied, passages: Sequence[Passage], *, failures: int) -> float:
+    wanted = {remedy.name for remedy in applied.remedies}
+    advising = [passage for passage in passages if passage.remedies]
+    agreeing = [passage for passage in advising if wanted <= {remedy.name for remedy in passage.remedies}]
+    same_code = 0.4 if incident.error_code in applied.passage.text else 0.0
+    return round((0.2 + same_code + 0.3 * len(agreeing) / len(advising)) * 0.5**failures, 3)
+
+
+def _fix(applied: _Applied, confidence: float) -> Fix:
+    sections = _sections(applied.passage.text)
+    lines = [remedy_line(remedy) for remedy in applied.remedies]
+    remediation = "\n".join((*lines, f"As in {applied.passage.id}: {applied.passage.title}", ""))
+    steps = _STEP.split(sections.get("Verification", ""))
+    return Fix(
+        root_cause=sections.get("Root cause", applied.passage.title),
+        edits=applied.edits,
+        remediation=f"{remediation}\n{sections.get('Remediation', '')}".strip(),
+        verification=tuple(" ".join(step.split()) for step in steps if step.strip()),
+        confidence=confidence,
+        model=PlaybookFixer.model,
+    )
+
+
+def _sections(text: str) -> dict[str, str]:
+    """The text below each ``## Heading``."""
+    _, *parts = _SECTION.split(text)
+    return {title: body.strip() for title, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def _why_none(passages: Sequence[Passage], spent: set[str]) -> str:
+    named = [remedy for passage in passages for remedy in passage.remedies]
+    if not passages:
+        return "No past incident resembles this one, so the playbook has nothing to go by."
+    if not named:
+        return f"None of the {len(passages)} past incidents found has an automatic remedy."
+    tried = sorted({remedy.name for remedy in named if remedy_line(remedy) in spent})
+    untried = sorted({remedy.name for remedy in named if remedy_line(remedy) not in spent})
+    reasons = [f"{', '.join(untried)}: nothing in the code matches"] if untried else []
+    reasons += [f"{', '.join(tried)}: tried before without recovery"] if tried else []
+    return f"No remedy is left to apply ({'; '.join(reasons)})."

@@ -1,0 +1,72 @@
+"""Search by words (BM25), strong where an incident names its error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.model.fix import Fix
+from harness.model.incident import Incident, Passage, Remedy
+from harness.retrieval.corpus import Document, load_corpus
+from harness.retrieval.learning import learnt_document, write_document
+from harness.retrieval.query import query_text
+from harness.retrieval.tokens import tokens
+
+
+class LexicalRetriever:
+    """BM25 over whole documents (Robertson, Zaragoza, "The Probabilistic Relevance Framework", 2009).
+
+    ``learned`` is the folder for new documents; what it holds already is searched too, and replaces a
+    document of the same id. Scores are BM25 scores: they rank within one query and mean nothing beyond it.
+    """
+
+    name = "lexical"
+
+    def __init__(self, documents: Sequence[Document], *, learned: Path) -> None:
+        """InputError when a document in ``learned`` cannot be read."""
+        self._learned = learned
+        self._documents = {document.id: document for document in documents}
+        if learned.is_dir():
+            self._documents.update((document.id, document) for document in load_corpus(learned))
+        self._index: Any = None  # bm25s publishes no types; None: to be built at the next search
+
+    def query(self, incident: Incident) -> str:
+        return query_text(incident)
+
+    def retrieve(self, incident: Incident, limit: int) -> Sequence[Passage]:
+        """At most ``limit`` passages that share a word with the incident, best first; equal scores by id."""
+        return self.search(query_text(incident), limit)
+
+    def search(self, query: str, limit: int) -> Sequence[Passage]:
+        terms = tokens(query)
+        if not terms or not self._documents or limit < 1:
+            return ()
+        scores = self._built_index().get_scores(terms)
+        found = zip(self._documents.values(), map(float, scores), strict=True)
+        ranked = sorted(found, key=lambda pair: (-pair[1], pair[0].id))
+        return tuple(document.passage(score) for document, score in ranked[:limit] if score > 0)
+
+    def learn(self, incident: Incident, fix: Fix) -> str:
+        """Write the incident to the folder of learnt documents; the next search sees it. Learning twice overwrites."""
+        document, text = learnt_document(incident, fix, known=self._known_remedies())
+        write_document(self._learned, document, text)
+        self._documents[document.id] = document
+        self._index = None
+        return document.id
+
+    def _known_remedies(self) -> list[Remedy]:
+        known: list[Remedy] = []
+        for document in self._documents.values():
+            known.extend(remedy for remedy in document.remedies if remedy not in known)
+        return known
+
+    def _built_index(self) -> Any:  # noqa: ANN401 bm25s publishes no types
+        if self._index is None:
+            import bm25s  # noqa: PLC0415 takes 0.7 s to import, and a run without search never needs it
+
+            self._index = bm25s.BM25()
+            self._index.index(
+                [tokens(document.search_text) for document in self._documents.values()], show_progress=False
+            )
+        return self._index

@@ -1,0 +1,33 @@
+"""What is asked of the knowledge base when an incident comes in."""
+
+from __future__ import annotations
+
+import re
+
+from harness.model.incident import Incident
+
+MARKER = re.compile(r"\bFAULT_[A-Z0-9_]+\b")
+LOG_LINES = 12
+LINE_CHARS = 400
+
+_COMPLAINT = re.compile(r"error|exception|traceback|timed?.?out|refused|critical|warn|killed|denied", re.IGNORECASE)
+_VARIES = re.compile(r"[0-9a-f]{8,}|\d+", re.IGNORECASE)
+
+
+def query_text(incident: Incident) -> str:
+    """The error code, the symptoms, the breadcrumbs and the log lines that tell most, one a line.
+
+    Lines that bear a marker are taken; where no line does, those that complain. Lines that differ
+    only in numbers count once, so that a flood of one error does not drown the rest.
+    """
+    marked = [line for line in incident.logs if MARKER.search(line)]
+    telling = marked or [line for line in incident.logs if _COMPLAINT.search(line)]
+    return "\n".join((incident.error_code, incident.symptoms, *incident.breadcrumbs, *_distinct(telling)))
+
+
+def _distinct(lines: list[str]) -> list[str]:
+    """The newest ``LOG_LINES`` lines of different shape, oldest first."""
+    newest: dict[str, str] = {}
+    for line in reversed(lines):
+        newest.setdefault(_VARIES.sub("#", line), line[:LINE_CHARS])
+    return list(newest.values())[:LOG_LINES][::-1]

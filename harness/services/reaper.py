@@ -1,0 +1,186 @@
+"""Ends the children of a harness that died, however it died: also by ``kill -9``.
+
+Runs as a process, ``python -I -S reaper.py PARENT_PID``, on the standard library alone. It reads on stdin:
+
+    ?KEY              a child is about to start; its output goes to the file KEY, "device:inode"
+    +PID SIGNAL KEY   it has started and leads a process group; SIGNAL is how it is asked to stop
+    -PID              it has ended, and so has its group
+    .                 that was all
+
+End of file means that the parent is gone. So does a changed parent pid: a forked copy of the parent may hold the pipe
+open. Then, as after ".", every group that is left is ended, the latest first.
+
+The "?" line is for a parent that dies between the birth of a child and its "+": the child is then known by its output
+file. The pipe ends no sooner than the child has become its program, since the write end closes then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+GRACE_S = 2.0
+PARENT_CHECK_S = 1.0
+_POLL_S = 0.01
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Process(NamedTuple):
+    """A process that can't be mistaken for a later one with the same pid.
+
+    ``born`` is field 22 of /proc/PID/stat, clock ticks after boot; None where there is no /proc.
+    """
+
+    pid: int
+    born: int | None
+
+
+class _Stat(NamedTuple):
+    state: str
+    parent: int
+    group: int
+    session: int
+    born: int
+
+
+def _stat(pid: int) -> _Stat | None:
+    """The fields of /proc/PID/stat that are used here, see proc(5); None when there is no such process, or no /proc."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()  # the name before ")" may hold blanks and brackets
+    return _Stat(fields[0], int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
+
+
+def _stats() -> dict[int, _Stat]:
+    with contextlib.suppress(FileNotFoundError):
+        found = ((int(entry.name), _stat(int(entry.name))) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+        return {pid: stat for pid, stat in found if stat}
+    return {}
+
+
+def identify(pid: int) -> Process:
+    """The process that has this pid now."""
+    stat = _stat(pid)
+    return Process(pid, stat.born if stat else None)
+
+
+def alive(process: Process) -> bool:
+    """Whether it still runs. A zombie does not."""
+    if process.born is None:
+        with contextlib.suppress(OSError):
+            os.kill(process.pid, 0)
+            return True
+        return False
+    stat = _stat(process.pid)
+    return stat is not None and stat.born == process.born and stat.state not in "ZX"
+
+
+def descendants(pid: int) -> list[Process]:
+    """Children, their children, and so on: PostgreSQL's backends, for one, leave the group for their own sessions."""
+    stats = _stats()
+    found = [pid]
+    for parent in found:  # grows while it is walked
+        found += [child for child, stat in stats.items() if stat.parent == parent]
+    return [Process(child, stats[child].born) for child in found[1:]]
+
+
+def end_group(leader: Process, stop_signal: int, grace_s: float, gone: Callable[[], bool]) -> None:
+    """Asks the leader to stop, waits up to ``grace_s`` until it is ``gone``, then kills what is left of its family."""
+    family = descendants(leader.pid)
+    if not gone():
+        _send(os.kill, leader.pid, stop_signal)
+        _send(os.killpg, leader.pid, signal.SIGCONT)  # a stopped process can't obey
+        deadline = time.monotonic() + grace_s
+        while not gone() and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        family += descendants(leader.pid)
+    if identify(leader.pid) in (leader, Process(leader.pid, None)):  # else the number is another process's by now
+        _send(os.killpg, leader.pid, signal.SIGKILL)
+    for process in family:
+        if alive(process):
+            _send(os.kill, process.pid, signal.SIGKILL)
+
+
+def _send(how: Callable[[int, int], None], number: int, sig: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        how(number, sig)
+
+
+def _writers(keys: set[str]) -> list[Process]:
+    """Session leaders whose standard output is one of the files."""
+    found = []
+    for pid, stat in _stats().items():
+        with contextlib.suppress(OSError):
+            if stat.session == pid and file_key(Path(f"/proc/{pid}/fd/1").stat()) in keys:
+                found.append(Process(pid, stat.born))
+    return found
+
+
+def file_key(stat: os.stat_result) -> str:
+    """Names an open file in the protocol above."""
+    return f"{stat.st_dev}:{stat.st_ino}"
+
+
+class Register:
+    """The children that are to be ended, in the order of their start."""
+
+    def __init__(self) -> None:
+        self._started: dict[int, tuple[Process, int]] = {}
+        self._starting: set[str] = set()
+
+    def note(self, line: str) -> None:
+        """Takes in one line of the protocol, all but "."."""
+        sign, words = line[0], line[1:].split()
+        if sign == "?":
+            self._starting.add(words[0])
+        elif sign == "+":
+            pid = int(words[0])
+            self._started[pid] = (identify(pid), int(words[1]))
+            self._starting.discard(words[2])
+        elif sign == "-":
+            self._started.pop(int(words[0]), None)
+
+    def end_all(self) -> None:
+        """Ends every group that is left, the latest first."""
+        unannounced = [(process, int(signal.SIGTERM)) for process in _writers(self._starting)] if self._starting else []
+        for leader, stop_signal in [*unannounced, *reversed(self._started.values())]:
+            end_group(leader, stop_signal, GRACE_S, partial(_gone, leader))
+
+
+def _gone(process: Process) -> bool:
+    return not alive(process)
+
+
+def main(parent: int) -> None:
+    """Reads until the parent is gone or done, then cleans up."""
+    for sig in _IGNORED:
+        signal.signal(sig, signal.SIG_IGN)
+    register = Register()
+    rest = b""
+    while True:
+        if not select.select([0], [], [], PARENT_CHECK_S)[0]:
+            if os.getppid() != parent:
+                break
+            continue
+        chunk = os.read(0, 65536)
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line != b".":
+                register.note(line.decode())
+        if not chunk or b"." in lines:
+            break
+    register.end_all()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

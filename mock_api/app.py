@@ -1,0 +1,170 @@
+"""The routes."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
+
+from flask import Flask, Response, abort, current_app, g, jsonify, make_response, request
+from flask.typing import ResponseReturnValue
+from pydantic import BaseModel, ConfigDict, ValidationError
+from werkzeug.exceptions import HTTPException
+
+from mock_api.ledger import KeyReused, Ledger, Order
+from mock_api.modes import Faults, Outcome, parse_mode
+from mock_api.settings import Settings
+
+DECLINED_CENTS = 666
+_KEY_LENGTH = 255
+_NO_FAULT = Outcome()
+_P = ParamSpec("_P")
+_log = logging.getLogger("mock_api")
+
+
+class _ModeChange(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    mode: str
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The WSGI application; its charges and its luck live in it. Without settings, those of the environment."""
+    settings = settings or Settings.from_environment()
+    app = Flask(__name__)
+    app.extensions["ledger"] = Ledger()
+    app.extensions["faults"] = Faults(
+        mode=settings.mode,
+        latency_share=settings.latency_share,
+        error_share=settings.error_share,
+        latency_s=(settings.latency_min_s, settings.latency_max_s),
+        seed=settings.seed,
+    )
+    app.config["ADMIN_TOKEN"] = settings.admin_token.get_secret_value() if settings.admin_token else None
+    app.before_request(_start_clock)
+    app.after_request(_log_request)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(ValidationError, _bad_body)
+    app.add_url_rule("/charge", view_func=_charge, methods=["POST"])
+    app.add_url_rule("/quote", view_func=_quote)
+    app.add_url_rule("/health", view_func=_health)
+    app.add_url_rule("/charges", view_func=_charges)
+    app.add_url_rule("/admin/mode", view_func=_mode, methods=["GET"])
+    app.add_url_rule("/admin/mode", view_func=_change_mode, methods=["PUT"], endpoint="_change_mode")
+    return app
+
+
+def _faults() -> Faults:
+    faults: Faults = current_app.extensions["faults"]
+    return faults
+
+
+def _ledger() -> Ledger:
+    ledger: Ledger = current_app.extensions["ledger"]
+    return ledger
+
+
+def _faulted(view: Callable[_P, ResponseReturnValue]) -> Callable[_P, ResponseReturnValue]:
+    """A late request does its work at once and only answers late: who gives up has been charged all the same."""
+
+    @wraps(view)
+    def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> ResponseReturnValue:
+        g.outcome = outcome = _faults().draw()
+        if outcome.failed:
+            return jsonify(error="upstream_failure"), 500
+        try:
+            return view(*args, **kwargs)
+        finally:
+            time.sleep(outcome.delay_s)
+
+    return wrapped
+
+
+def _for_admins(view: Callable[_P, ResponseReturnValue]) -> Callable[_P, ResponseReturnValue]:
+    @wraps(view)
+    def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> ResponseReturnValue:
+        token: str | None = current_app.config["ADMIN_TOKEN"]
+        if token is None:
+            abort(404)
+        given = request.headers.get("Authorization", "")
+        if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+            return jsonify(error="unauthorized"), 401, {"WWW-Authenticate": "Bearer"}
+        return view(*args, **kwargs)
+
+    return wrapped
+
+
+@_faulted
+def _charge() -> ResponseReturnValue:
+    order = Order.model_validate(request.get_json(silent=True))
+    key = request.headers.get("Idempotency-Key", "")
+    if not 0 < len(key) <= _KEY_LENGTH:
+        return jsonify(error="bad_request", detail=f"send an Idempotency-Key of 1 to {_KEY_LENGTH} characters"), 400
+    if order.amount_cents == DECLINED_CENTS:
+        return jsonify(error="card_declined"), 402
+    try:
+        return jsonify(_ledger().charge(key, order).model_dump())
+    except KeyReused:
+        return jsonify(error="idempotency_key_reused", detail="this key has charged another order"), 409
+
+
+@_faulted
+def _quote() -> ResponseReturnValue:
+    return jsonify(ok=True)
+
+
+def _health() -> ResponseReturnValue:
+    return jsonify(status="ok")
+
+
+@_for_admins
+def _charges() -> ResponseReturnValue:
+    return jsonify(charges=[charge.model_dump() for charge in _ledger().charges()])
+
+
+@_for_admins
+def _mode() -> ResponseReturnValue:
+    return jsonify(mode=_faults().mode)
+
+
+@_for_admins
+def _change_mode() -> ResponseReturnValue:
+    change = _ModeChange.model_validate(request.get_json(silent=True))
+    try:
+        mode = parse_mode(change.mode)
+    except ValueError as error:
+        return jsonify(error="bad_request", detail=str(error)), 400
+    _faults().mode = mode
+    _log.info("mode", extra={"fields": {"mode": mode}})
+    return jsonify(mode=mode)
+
+
+def _start_clock() -> None:
+    g.started = time.monotonic()
+
+
+def _log_request(response: Response) -> Response:
+    fields: dict[str, Any] = {
+        "method": request.method,
+        "path": request.path,
+        "status": response.status_code,
+        "duration_ms": round((time.monotonic() - g.started) * 1000, 1),
+        "fault": str(g.get("outcome", _NO_FAULT)),
+    }
+    _log.info("request", extra={"fields": fields})
+    return response
+
+
+def _http_error(error: HTTPException) -> ResponseReturnValue:
+    name = error.name.lower().replace(" ", "_")
+    response = make_response(jsonify(error=name, detail=error.description), error.code or 500)
+    response.headers.extend([(key, value) for key, value in error.get_headers() if key != "Content-Type"])
+    return response
+
+
+def _bad_body(error: ValidationError) -> ResponseReturnValue:
+    problems = [": ".join([*map(str, each["loc"]), each["msg"]]) for each in error.errors()]
+    return jsonify(error="bad_request", detail="; ".join(problems)), 400

@@ -1,0 +1,267 @@
+"""The journal, the fan-out and the console."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.errors import InputError
+from harness.model.event import Event, PhaseStarted, TrialEnded
+from harness.model.verdict import Outcome
+from harness.sinks.fanout import FanOut
+from harness.sinks.journal import Journal, read_events, read_verdict, read_windows
+from harness.sinks.memory import MemorySink
+from tests import events as sample
+
+WAIT_S = 20.0  # far more than any step here takes, also on a machine that is busy
+
+
+def journaled(folder: Path, events: list[Event]) -> Path:
+    with Journal(folder) as journal:
+        for event in events:
+            journal(event)
+    return folder
+
+
+def phase(number: int) -> PhaseStarted:
+    return PhaseStarted(at_s=float(number), name=f"phase {number}")
+
+
+# --- journal
+
+
+@pytest.mark.parametrize("trial", [sample.healed, sample.not_healed, sample.invalid, sample.interrupted])
+def test_a_journal_reads_back_as_it_was_written(trial: Callable[[], list[Event]], tmp_path: Path) -> None:
+    events = trial()
+    folder = journaled(tmp_path / "trial", events)
+    assert list(read_events(folder)) == [event for event in events if event.type != "WindowObserved"]
+
+
+def test_windows_are_live_ones_until_the_settled_ones_replace_them(tmp_path: Path) -> None:
+    *before, ended = sample.healed()
+    assert isinstance(ended, TrialEnded)
+    with Journal(tmp_path) as journal:
+        for event in before:
+            journal(event)
+        live = [event.window for event in before if event.type == "WindowObserved"]
+        assert list(read_windows(tmp_path)) == live
+        journal(ended)
+    assert list(read_windows(tmp_path)) == list(ended.windows)
+
+
+def test_the_verdict_appears_with_the_end_and_not_before(tmp_path: Path) -> None:
+    *before, ended = sample.healed()
+    assert isinstance(ended, TrialEnded)
+    journaled(tmp_path, before)
+    assert read_verdict(tmp_path) is None
+    journaled(tmp_path, [ended])
+    assert read_verdict(tmp_path) == ended.verdict
+    assert json.loads((tmp_path / "verdict.json").read_text())["outcome"] == Outcome.HEALED
+    assert not list(tmp_path.glob(".*")), "a passing file was left behind"
+
+
+def test_fix_patch_is_the_attempt_that_recovered(tmp_path: Path) -> None:
+    journaled(tmp_path, sample.healed())
+    assert (tmp_path / "fix.patch").read_text() == sample.CURE
+    assert (tmp_path / "attempt-1.patch").read_text() == sample.WEAK
+    assert (tmp_path / "attempt-2.patch").read_text() == sample.CURE
+
+
+def test_fix_patch_is_the_last_that_went_live_when_none_recovered(tmp_path: Path) -> None:
+    journaled(tmp_path, sample.not_healed())
+    assert (tmp_path / "fix.patch").read_text() == sample.WEAK
+
+
+def test_no_patch_where_nothing_was_deployed(tmp_path: Path) -> None:
+    journaled(tmp_path, sample.invalid())
+    assert not list(tmp_path.glob("*.patch"))
+
+
+def test_hostile_text_is_stored_and_read_back(tmp_path: Path) -> None:
+    journaled(tmp_path, sample.healed(logs=(sample.HOSTILE, "x" * 3_000_000)))
+    stored = next(event for event in read_events(tmp_path) if event.type == "IncidentCreated")
+    assert stored.incident.logs == (sample.HOSTILE.replace("\udcff", "?"), "x" * 3_000_000)
+
+
+def test_a_torn_last_line_is_left_out_at_every_length(tmp_path: Path) -> None:
+    journaled(tmp_path, [phase(0), phase(1)])
+    path = tmp_path / "events.jsonl"
+    whole = path.read_bytes()
+    second = whole.index(b"\n") + 1
+    for cut in range(second, len(whole)):
+        path.write_bytes(whole[:cut])
+        assert list(read_events(tmp_path)) == [phase(0)]
+
+
+def test_a_journal_goes_on_behind_a_torn_line(tmp_path: Path) -> None:
+    journaled(tmp_path, [phase(0), phase(1)])
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(path.read_bytes()[:-5])
+    journaled(tmp_path, [phase(2)])
+    assert list(read_events(tmp_path)) == [phase(0), phase(2)]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"no json\n",
+        b'{"v":1,"type":"PhaseStarted"}\n',
+        b'{"v":1,"type":"Unheard"}\n',
+        b'{"v":2,"type":"PhaseStarted","at_s":0,"name":"x"}\n',
+        b"[1]\n",
+        b"\xff\xfe\n",
+        b"\x00\x00\n",
+        b"[" * 100_000 + b"\n",
+    ],
+)
+def test_damage_names_file_and_line(damage: bytes, tmp_path: Path) -> None:
+    journaled(tmp_path, [phase(0), phase(1)])
+    path = tmp_path / "events.jsonl"
+    first, second = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + damage + second)
+    with pytest.raises(InputError, match=r"events\.jsonl:2"):
+        list(read_events(tmp_path))
+
+
+def test_a_folder_without_a_journal_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no events\.jsonl"):
+        list(read_events(tmp_path))
+
+
+WRITER = """
+import itertools, sys
+from pathlib import Path
+from harness.model.event import PhaseStarted
+from harness.sinks.journal import Journal
+with Journal(Path(sys.argv[1])) as journal:
+    for number in itertools.count():
+        journal(PhaseStarted(at_s=float(number), name=f"phase {number}"))
+        print(number, flush=True)
+"""
+
+
+def test_what_a_call_returned_for_survives_kill_9(tmp_path: Path) -> None:
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    with writer:
+        assert writer.stdout
+        for line in writer.stdout:
+            if line == "50\n":
+                writer.send_signal(signal.SIGKILL)
+                break
+        told = 50 + len(writer.stdout.read().splitlines())
+    stored = list(read_events(tmp_path))
+    assert len(stored) >= told
+    assert stored == [phase(number) for number in range(len(stored))]
+
+
+def test_each_event_is_synced_to_disk_before_the_call_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    sync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        sync(descriptor)
+        sizes.append(os.fstat(descriptor).st_size)
+
+    with Journal(tmp_path) as journal:
+        monkeypatch.setattr(os, "fsync", watched)
+        journal(phase(0))
+        assert sizes == [(tmp_path / "events.jsonl").stat().st_size]
+        journal(next(iter(sample.windows(0, 1))))
+        assert len(sizes) == 1, "windows need no sync"
+        assert len(list(read_windows(tmp_path))) == 1
+
+
+# --- fan-out
+
+
+def test_required_sinks_run_in_order_and_before_the_call_returns() -> None:
+    seen: list[str] = []
+    with FanOut([lambda event: seen.append("first"), lambda event: seen.append("second")]) as fanout:
+        fanout(phase(0))
+        assert seen == ["first", "second"]
+
+
+def test_an_error_of_a_required_sink_reaches_the_caller_and_stops_the_rest() -> None:
+    def full(event: Event) -> None:
+        raise OSError("no space left on device")
+
+    later = MemorySink()
+    with FanOut([full, later], [later]) as fanout, pytest.raises(OSError, match="no space"):
+        fanout(phase(0))
+    assert later.events == []
+
+
+def test_optional_sinks_get_all_events_in_order() -> None:
+    kept = MemorySink()
+    events: list[Event] = [phase(number) for number in range(500)]
+    with FanOut([], [kept]) as fanout:
+        for event in events:
+            fanout(event)
+    assert kept.events == events
+    assert fanout.warnings == []
+
+
+def test_a_failing_optional_sink_warns_once_and_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    def broken_stream(event: Event) -> None:
+        raise ConnectionError("no Redis at 6379")
+
+    required, optional = MemorySink(), MemorySink()
+    with FanOut([required], [broken_stream, optional]) as fanout:
+        for number in range(5):
+            fanout(phase(number))
+    assert len(required.events) == len(optional.events) == 5
+    assert len(fanout.warnings) == 1
+    assert "broken_stream failed at PhaseStarted" in fanout.warnings[0]
+    assert "no Redis at 6379" in fanout.warnings[0]
+    assert [record.getMessage() for record in caplog.records] == fanout.warnings
+
+
+def test_a_stuck_optional_sink_delays_neither_the_trial_nor_its_end_for_long() -> None:
+    release = threading.Event()
+    required = MemorySink()
+    fanout = FanOut([required], [lambda event: bool(release.wait(WAIT_S))], capacity=3, drain_s=0.2)
+    for number in range(50):
+        fanout(phase(number))
+    assert len(required.events) == 50
+    fanout.close()
+    assert not release.is_set()
+    assert "too slow" in fanout.warnings[0]
+    release.set()
+
+
+def test_an_optional_sink_abandoned_at_close_gets_no_further_event() -> None:
+    release, seen = threading.Event(), []
+
+    def slow(event: Event) -> None:
+        seen.append(event)
+        release.wait(WAIT_S)
+
+    fanout = FanOut([], [slow], drain_s=0.1)
+    for number in range(10):
+        fanout(phase(number))
+    fanout.close()
+    worker = next(thread for thread in threading.enumerate() if thread.name == "optional-sinks")
+    release.set()
+    worker.join(WAIT_S)
+    assert not worker.is_alive()
+    assert len(seen) == 1
+
+
+def test_closing_twice_is_harmless() -> None:
+    fanout = FanOut([], [MemorySink()])
+    fanout.close()
+    fanout.close()
+    assert fanout.warnings == []
+
+
+def test_sample_trials_hold_every_type_of_event() -> None:
+    kinds = {event.type for event in sample.every_type()}
+    assert kinds == {kind.__name__ for kind in Event.__args__}
