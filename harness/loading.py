@@ -96,7 +96,7 @@ def _load(file: Path, model: type[Model]) -> tuple[Model, Lines]:
     except ValidationError as error:
         # a misspelt key is also a missing one: the misspelling says more
         first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-        raise _explain(first, file, lines, model) from None
+        raise _explain(first, file, data, lines, model) from None
 
 
 def _parse(file: Path) -> tuple[Any, Lines]:
@@ -128,7 +128,7 @@ class _Constructor(yaml.constructor.SafeConstructor):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401 - whatever stands there
         """What looks like a date or a number, and is none, has a place too: PyYAML raises a bare error there."""
         try:
-            return super().construct_object(node, deep)  # type: ignore[no-untyped-call] # the stubs leave it out
+            return super().construct_object(node, deep)
         except (ValueError, LookupError, AttributeError, TypeError) as error:
             what = f"{node.value!r} cannot be read as {node.tag.rpartition(':')[2]} ({error}); put it in quotes"
             raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from None
@@ -178,9 +178,9 @@ def _lines(node: yaml.Node, file: Path, at: Place = ()) -> Iterator[tuple[Place,
             yield from _lines(value, file, (*at, number))
 
 
-def _explain(error: ErrorDetails, file: Path, lines: Lines, model: type[BaseModel]) -> ScenarioError:
+def _explain(error: ErrorDetails, file: Path, data: object, lines: Lines, model: type[BaseModel]) -> ScenarioError:
     """One pydantic error in the user's words."""
-    at = _yaml_path(error["loc"], lines)
+    at = _yaml_place(error["loc"], data)
     if error["type"].startswith("union_tag"):
         at = (*at, "action")
     elif error["type"] == "value_error":
@@ -209,12 +209,15 @@ def _explain(error: ErrorDetails, file: Path, lines: Lines, model: type[BaseMode
     return ScenarioError(message, file=file, line=lines.get(place), key=key, cure=cure)
 
 
-def _yaml_path(loc: Place, lines: Lines) -> Place:
-    """pydantic's location without the union tags, which stand nowhere in the file."""
-    path: Place = ()
-    for part in loc[:-1]:
-        path = (*path, part) if (*path, part) in lines else path
-    return (*path, *loc[-1:])
+def _yaml_place(loc: Place, data: object) -> Place:
+    """pydantic's location without the union's tag, which it puts between an entry's number and the entry's key."""
+    place: Place = ()
+    for before, part in zip((None, *loc), loc[:-1], strict=False):
+        if isinstance(data, dict) and not (isinstance(before, int) and part == data.get("action")):
+            place, data = (*place, part), data.get(part)
+        elif isinstance(data, list) and isinstance(part, int):
+            place, data = (*place, part), data[part]
+    return (*place, *loc[-1:])
 
 
 def _culprit(error: ErrorDetails, at: Place) -> Place:
@@ -268,7 +271,7 @@ def _find(file: Path, name: str, key: Place, lines: Lines, *, folder: bool = Fal
     path = file.parent / name
     if path.is_dir() if folder else path.is_file():
         return path
-    near = difflib.get_close_matches(path.name, [other.name for other in path.parent.glob("*")], n=1)
+    near = difflib.get_close_matches(path.name, [other.name for other in path.parent.glob("*") if other.is_dir() == folder], n=1)
     cure = f"did you mean {near[0]}?" if near else f"paths are relative to {file.parent}/"
     what = f"no such {'folder' if folder else 'file'}: {name!r}"
     raise ScenarioError(what, file=file, line=lines.get(key), key=".".join(map(str, key)), cure=cure)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from harness.model.faults import HttpFault, request_parts
+from harness.model.faults import HttpFault
+from harness.model.requests import request_parts
 from harness.model.source import Endpoints
 from harness.model.verdict import CheckResult
 

@@ -127,9 +127,9 @@ class GeminiFixer:
     def _try(self, prompt: Prompt, *, timeout_s: float) -> GenerateContentResponse | _Setback:
         """One request. A setback is worth another try; what would fail again raises ProposalFailed."""
         # google.genai takes a second or more to import, and most commands never need it
-        import httpx2  # noqa: PLC0415
-        from google import genai  # noqa: PLC0415
-        from google.genai.errors import APIError  # noqa: PLC0415
+        import httpx2  # noqa: PLC0415 - see above
+        from google import genai  # noqa: PLC0415 - see above
+        from google.genai.errors import APIError  # noqa: PLC0415 - see above
 
         config = genai.types.GenerateContentConfig(
             system_instruction=prompt.system,

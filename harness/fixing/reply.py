@@ -71,7 +71,7 @@ class Reply(BaseModel):
     remediation: str = Field(default="", description="what the edits change and why that heals; one line first")
     edits: list[ReplyEdit] = Field(default=[], description="applied in order; empty when abstaining")
     verification: list[str] = Field(default=[], description="how to see that it worked, one step an entry")
-    confidence: float = Field(ge=0, le=1, allow_inf_nan=False, description="probability that the edits heal the outage")
+    confidence: float = Field(ge=0, le=1, description="probability that the edits heal the outage")
     abstain: bool = Field(default=False, description="true when no change to the code is right")
 
 
@@ -134,10 +134,16 @@ def _check_consistent(reply: Reply) -> None:
 
 
 def _complaints(error: ValidationError) -> str:
-    """The first complaints, without the answer's own words: these go into logs and into the next prompt."""
+    """The first complaints, without the answer's values: these go into logs and into the next prompt."""
     details = error.errors(include_url=False, include_input=False, include_context=False)
-    lines = [f"{'.'.join(map(str, detail['loc'])) or 'the answer'}: {detail['msg']}" for detail in details[:5]]
+    lines = [f"{_where(detail['loc'])}: {detail['msg']}" for detail in details[:5]]
     return "; ".join(lines)[:1000]
+
+
+def _where(location: tuple[int | str, ...]) -> str:
+    """``edits.0.path``; a key that the model made up is quoted, since it may hold anything."""
+    parts = [str(part) if isinstance(part, int) or part.isidentifier() else ascii(part) for part in location]
+    return ".".join(parts) or "the answer"
 
 
 def _plain(schema: object) -> object:

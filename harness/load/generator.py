@@ -15,7 +15,6 @@ import harness
 from harness.errors import InputError, LoadNotFlowing
 from harness.load.plan import Plan
 from harness.load.samples import Samples
-from harness.load.schedule import check_variables
 from harness.model.scenario import LoadSpec
 from harness.model.source import Endpoints
 from harness.model.window import Window
@@ -30,8 +29,7 @@ class LocustLoad:
     """Implements ports.Load. ``clock_origin`` is the time.monotonic() at which the trial began.
 
     ``folder`` gets load-plan.json, samples.jsonl and load.log. The load ends by itself ``max_s`` after its start.
-    Raises InputError when a request names an unknown variable or the locustfile, looked up in ``scenario_folder``, is
-    missing.
+    Raises InputError when the locustfile, looked up in ``scenario_folder``, is missing.
     """
 
     def __init__(
@@ -47,7 +45,6 @@ class LocustLoad:
         max_s: float,
         scenario_folder: Path,
     ) -> None:
-        check_variables(spec)
         self._locustfile = (scenario_folder / spec.locustfile).resolve() if spec.locustfile else None
         if self._locustfile and not self._locustfile.is_file():
             raise InputError(

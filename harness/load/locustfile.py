@@ -33,7 +33,7 @@ from locust.env import Environment
 from harness.load.connections import Connections
 from harness.load.plan import Plan
 from harness.load.schedule import Arrival, Call, fill, schedule
-from harness.model.scenario import Expect
+from harness.model.requests import Expect
 
 _KILL_AFTER_S = 0.8  # of SIGTERM: a user's locustfile may take its time to stop; a trial doesn't wait for it
 

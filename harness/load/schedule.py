@@ -7,19 +7,15 @@ dropped arrival changes what comes after it.
 from __future__ import annotations
 
 import random
-import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 from urllib.parse import quote
 
-from harness.errors import InputError
-from harness.model.faults import request_parts
-from harness.model.scenario import Arrivals, LoadSpec, Request, Variable
-
-_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+from harness.model.requests import PLACEHOLDER, Request, Variable, placeholders, request_parts
+from harness.model.scenario import Arrivals, LoadSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,31 +80,10 @@ def fill(request: Request, variables: Mapping[str, Variable], draw: random.Rando
     method, path = request_parts(request.request)
     return Call(
         method=method,
-        path=_PLACEHOLDER.sub(lambda match: quote(str(values[match[1]]), safe=""), path),
+        path=PLACEHOLDER.sub(lambda match: quote(str(values[match[1]]), safe=""), path),
         json_body=_filled(request.json_body, values),
         headers={key: _text(text, values) for key, text in request.headers.items()},
     )
-
-
-def placeholders(part: object) -> set[str]:
-    """The names in braces in a request, or in a part of one."""
-    if isinstance(part, Request):
-        return placeholders((request_parts(part.request)[1], part.json_body, tuple(part.headers.values())))
-    if isinstance(part, str):
-        return set(_PLACEHOLDER.findall(part))
-    if isinstance(part, Mapping):
-        part = tuple(part.values())
-    return {name for item in part for name in placeholders(item)} if isinstance(part, Sequence) else set()
-
-
-def check_variables(load: LoadSpec) -> None:
-    """Raises InputError where a request names a variable that ``load.variables`` does not have."""
-    for request in (*load.routes, *([load.login] if load.login else [])):
-        for name in sorted(placeholders(request) - load.variables.keys()):
-            raise InputError(
-                f"the request {request.request!r} uses {{{name}}}, which load.variables does not have",
-                cure=f"add it under load.variables, which has: {', '.join(sorted(load.variables)) or 'nothing'}",
-            )
 
 
 def _value(variable: Variable, draw: random.Random) -> int | str:
@@ -120,12 +95,12 @@ def _value(variable: Variable, draw: random.Random) -> int | str:
 
 
 def _text(text: str, values: Mapping[str, int | str]) -> str:
-    return _PLACEHOLDER.sub(lambda match: str(values[match[1]]), text)
+    return PLACEHOLDER.sub(lambda match: str(values[match[1]]), text)
 
 
 def _filled(part: Any, values: Mapping[str, int | str]) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(part, str):
-        whole = _PLACEHOLDER.fullmatch(part)
+        whole = PLACEHOLDER.fullmatch(part)
         return values[whole[1]] if whole else _text(part, values)
     if isinstance(part, dict):
         return {key: _filled(item, values) for key, item in part.items()}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from harness.model.faults import FaultSpec, request_parts
+from harness.model.faults import FaultSpec
+from harness.model.requests import Request, Route, Variable, placeholders
 from harness.model.schema import Described, Seconds
 
 
@@ -38,45 +39,6 @@ class Arrivals(Described):
     timeout_s: Seconds = Field(default=10.0, alias="timeout")
 
 
-class Expect(Described):
-    """What makes an answer right. Speed is the SLO's business."""
-
-    status: tuple[int, ...] = (200,)
-    contains: str | None = None
-
-
-class Variable(Described):
-    """A random value for ``{name}`` in a request, drawn from the trial's seed."""
-
-    integer: tuple[int, int] | None = None
-    choice: tuple[str, ...] | None = None
-    uuid: bool = False
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        if sum((self.integer is not None, self.choice is not None, self.uuid)) != 1:
-            raise ValueError("give exactly one of integer: [low, high], choice: [...], uuid: true")
-        return self
-
-
-class Request(Described):
-    request: str
-    json_body: dict[str, Any] | None = Field(default=None, alias="json")
-    headers: dict[str, str] = Field(default_factory=dict)
-
-    @field_validator("request")
-    @classmethod
-    def _request_is_one(cls, value: str) -> str:
-        request_parts(value)
-        return value
-
-
-class Route(Request):
-    name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
-    weight: float = Field(gt=0)
-    expect: Expect = Expect()
-
-
 class LoadSpec(Described):
     arrivals: Arrivals
     routes: tuple[Route, ...] = ()
@@ -88,6 +50,14 @@ class LoadSpec(Described):
     def _routes_or_locustfile(self) -> Self:
         if bool(self.routes) == bool(self.locustfile):
             raise ValueError("give routes or a locustfile, one of the two")
+        return self
+
+    @model_validator(mode="after")
+    def _variables_are_known(self) -> Self:
+        for request in (*self.routes, *([self.login] if self.login else [])):
+            for name in sorted(placeholders(request) - self.variables.keys()):
+                known = ", ".join(sorted(self.variables)) or "none"
+                raise ValueError(f"the request {request.request!r} uses {{{name}}}, not one of load.variables: {known}")
         return self
 
 

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import mlflow
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import LiveSpan, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracing.constant import SpanAttributeKey, TraceMetadataKey
 from mlflow.tracking import MlflowClient
@@ -22,7 +21,7 @@ from harness.model.window import Window
 from harness.sinks.journal import read_verdict, read_windows
 from harness.sinks.spans import Span, trial_span
 
-TRIAL_TAG = "trial_id"
+TRIAL_TAG, TRACE_TAG = "trial_id", "trace_id"
 INTERRUPTED = "INTERRUPTED"
 LARGEST_ARTIFACT_BYTES = 5_000_000
 KEPT_FOLDERS = ("logs",)  # what else is in the folder (a workspace, a database) is no result
@@ -61,7 +60,7 @@ class Tracker:
             if run.info.status != "RUNNING":
                 return run_id
             self._write(run_id, trial, verdict, ended.windows if ended else tuple(read_windows(folder)))
-            self._trace(run_id, trial, events)
+            self._trace(run, trial, events)
             for file in artifacts(folder):
                 self._client.log_artifact(run_id, str(file), str(file.parent.relative_to(folder)).strip("."))
             end_ms = _ms(trial, max(event.at_s for event in events))
@@ -120,36 +119,42 @@ class Tracker:
         for first in range(0, len(series), _BATCH):
             self._client.log_batch(run_id, series[first : first + _BATCH])
 
-    def _trace(self, run_id: str, trial: Trial, events: Sequence[Event]) -> None:
-        if self._client.search_traces(
-            locations=[self._experiment_id], run_id=run_id, max_results=1, include_spans=False
-        ):
+    def _trace(self, run: Run, trial: Trial, events: Sequence[Event]) -> None:
+        """A trace is linked to its run when its root ends; one that a crash left unfinished is known by its tag."""
+        run_id, places = run.info.run_id, [self._experiment_id]
+        if self._client.search_traces(locations=places, run_id=run_id, max_results=1, include_spans=False):
             return
-        start_ns = round(datetime.fromisoformat(trial.started_at).timestamp() * 1e9)
-        metadata = {TraceMetadataKey.SOURCE_RUN: run_id}
-        self._span(trial_span(events), start_ns, None, metadata)
-        mlflow.flush_trace_async_logging()
-
-    def _span(self, span: Span, start_ns: int, parent: Any, metadata: dict[str, str] | None = None) -> None:  # noqa: ANN401 - MLflow's LiveSpan, which no public module names
+        if unfinished := run.data.tags.get(TRACE_TAG):
+            self._client.delete_traces(self._experiment_id, trace_ids=[unfinished])
+        root, start_ns = trial_span(events), 1_000_000 * _ms(trial, 0.0)
         live = mlflow.start_span_no_context(
-            span.name,
-            span_type=span.kind,
-            parent_span=parent,
-            inputs=span.inputs,
-            metadata=metadata,
-            experiment_id=None if parent else self._experiment_id,
-            start_time_ns=start_ns + round(span.start_s * 1e9),
+            root.name,
+            span_type=root.kind,
+            inputs=root.inputs,
+            metadata={TraceMetadataKey.SOURCE_RUN: run_id},
+            experiment_id=self._experiment_id,
+            start_time_ns=start_ns,
         )
-        for child in span.children:
-            self._span(child, start_ns, live)
-        if span.tokens:
-            used = dict(zip(("input_tokens", "output_tokens"), span.tokens, strict=True))
-            live.set_attribute(SpanAttributeKey.CHAT_USAGE, {**used, "total_tokens": sum(span.tokens)})
-        live.end(
-            outputs=span.outputs,
-            status="ERROR" if span.failed else "OK",
-            end_time_ns=start_ns + round(span.end_s * 1e9),
+        self._client.set_tag(run_id, TRACE_TAG, live.trace_id)
+        _finish(live, root, start_ns)
+
+
+def _finish(live: LiveSpan, span: Span, start_ns: int) -> None:
+    """End a span with all that lies in it. ``start_ns``: when the trial began."""
+    for child in span.children:
+        inner = mlflow.start_span_no_context(
+            child.name,
+            span_type=child.kind,
+            parent_span=live,
+            inputs=child.inputs,
+            start_time_ns=start_ns + round(child.start_s * 1e9),
         )
+        _finish(inner, child, start_ns)
+    if span.tokens:
+        used = dict(zip(("input_tokens", "output_tokens"), span.tokens, strict=True))
+        live.set_attribute(SpanAttributeKey.CHAT_USAGE, {**used, "total_tokens": sum(span.tokens)})
+    status = "ERROR" if span.failed else "OK"
+    live.end(outputs=span.outputs, status=status, end_time_ns=start_ns + round(span.end_s * 1e9))
 
 
 def totals_of(verdict: Verdict) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -312,13 +313,10 @@ def test_a_reference_patch_keeps_line_ends_as_they_are(tmp_path: Path) -> None:
 
 def test_a_reference_patch_applies_inside_another_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """git skips, silently, what lies outside its current folder once it finds a repository around it."""
-    (tmp_path / ".git").mkdir()
-    for name, text in {"HEAD": "ref: refs/heads/main\n", "config": "[core]\n\trepositoryformatversion = 0\n"}.items():
-        (tmp_path / ".git" / name).write_text(text)
-    for name in ("objects", "refs"):
-        (tmp_path / ".git" / name).mkdir()
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert _reference(tmp_path, diff(BEFORE, AFTER, "shop/db.py")).edits
+    patch = "diff --git a/shop/db.py b/shop/db.py\n" + diff(BEFORE, AFTER, "shop/db.py")
+    assert _reference(tmp_path, patch).edits
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,11 @@ def test_the_log_is_cut_to_its_end_and_its_lines_to_their_beginning() -> None:
     assert "y" * (prompt.MAX_LINE_CHARS + 1) not in made.user
 
 
+def test_a_log_entry_cannot_pass_itself_off_as_several() -> None:
+    made = render(replace(INCIDENT, logs=("real", "one\r\nERROR two\u2028three", "end")), [], TREE, [])
+    assert "(3 of 3 lines)\n```text\nreal\none ERROR two three\nend\n```" in made.user
+
+
 def test_sources_are_whole_or_named_as_left_out() -> None:
     third = "x" * (prompt.MAX_SOURCE_CHARS // 3 + 1)
     made = render(
@@ -231,6 +236,7 @@ def test_the_whole_prompt_is_bounded() -> None:
     args = _everywhere(much)
     incident = replace(args[0], breadcrumbs=(much,) * 100, logs=(much,) * 300)
     tree = SourceTree(files={f"f{number:05}.py": "x" * 1000 for number in range(3000)})
-    made = render(incident, args[1] * 50, tree, args[3] * 50)
-    assert len(made.system) + len(made.user) < 700_000
+    fix = replace(args[3][0].fix, edits=args[3][0].fix.edits * 20)
+    made = render(incident, args[1] * 50, tree, [replace(args[3][0], fix=fix)] * 50)
+    assert len(made.system) + len(made.user) < 600_000
     assert "and 2260 more" in made.user

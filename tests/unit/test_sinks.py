@@ -226,8 +226,12 @@ def test_a_failing_optional_sink_warns_once_and_disturbs_nobody(caplog: pytest.L
 
 def test_a_stuck_optional_sink_delays_neither_the_trial_nor_its_end_for_long() -> None:
     release = threading.Event()
+
+    def stuck(event: Event) -> None:
+        release.wait(WAIT_S)
+
     required = MemorySink()
-    fanout = FanOut([required], [lambda event: bool(release.wait(WAIT_S))], capacity=3, drain_s=0.2)
+    fanout = FanOut([required], [stuck], capacity=3, drain_s=0.2)
     for number in range(50):
         fanout(phase(number))
     assert len(required.events) == 50

@@ -23,8 +23,8 @@ def bound_upstream_calls(tree: SourceTree, parameters: Mapping[str, str | int | 
     Pattern: calls through httpx, by its functions or by a client, and the making of clients.
     Change: a ``timeout`` that is missing, None or longer becomes ``timeout_s``; one that is known only at
     run time is limited to it. Each synchronous call goes through ``guarded``, from a small module that is
-    added beside, with one circuit for each function that calls and address that it calls. While a circuit is open, tenacity's retries
-    in the tree stop, and ``time.sleep`` in a ``for`` loop around the call is skipped.
+    added beside, with a circuit for each pair of calling function and called address. While a circuit is
+    open, tenacity's retries in the tree stop, and ``time.sleep`` in a ``for`` loop around the call is skipped.
     Asynchronous and streamed calls get the time limit only. Where the module may not be added, all do.
     """
     timeout_s = float(parameters["timeout_s"])

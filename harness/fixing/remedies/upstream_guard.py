@@ -2,7 +2,8 @@
 
 After FAILURES failures in a row a circuit opens: calls fail at once, without being sent. After COOLDOWN_S
 one call, the probe, is let through; its result closes the circuit or keeps it open. A failure is no
-connection, a time-out or an answer of 500 and above. Each process has its own circuits, one for each caller and address.
+connection, a time-out or an answer of 500 and above. Each process has its own circuits, one for each pair
+of calling function and called address.
 """
 
 from __future__ import annotations
