@@ -40,7 +40,7 @@ def choose_fixer(name: str | None, loaded: LoadedScenario, settings: Settings) -
     if ":" in name:
         return Chosen(fixer=_imported(name), reason="chosen by --fixer")
     makers: dict[str, Callable[[], Fixer]] = {
-        "gemini": lambda: GeminiFixer(budget_s=loaded.spec.budget.fixer_s),
+        "gemini": lambda: GeminiFixer(budget_s=0.95 * loaded.spec.budget.fixer_s),
         "playbook": PlaybookFixer,
         "reference": lambda: ReferenceFixer(_reference(loaded)),
         "noop": NoopFixer,

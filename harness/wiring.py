@@ -216,7 +216,7 @@ def _commit() -> str:
 
 def _patcher(loaded: LoadedScenario) -> Patcher:
     def patch(tree: SourceTree, name: str) -> SourceTree:
-        return patched(tree, loaded.path(name).read_text(encoding="utf-8"))
+        return patched(tree, loaded.path(name).read_bytes().decode())
 
     return patch
 

@@ -38,7 +38,8 @@ class FolderCheck:
 
     def _pytest(self, report: Path, env: dict[str, str]) -> int | None:
         command = [sys.executable, "-P", "-m", "pytest", str(self._folder), f"--junitxml={report}", "-q"]
-        command += [f"--rootdir={self._folder}", "-c", os.devnull, "-p", "no:cacheprovider", "--import-mode=importlib"]
+        command += [f"--rootdir={self._folder}", "-c", os.devnull, "-p", "no:cacheprovider", "-p", "no:valkey"]
+        command += ["--import-mode=importlib"]
         with self._log.open("ab") as log:
             try:
                 done = subprocess.run(

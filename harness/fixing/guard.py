@@ -10,12 +10,12 @@ import re
 import tokenize
 import unicodedata
 import warnings
-from collections.abc import Collection, Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Collection, Iterator
 from typing import Final, Literal
 
 from harness.errors import FixRefused
 from harness.model.fix import DeleteFile, Edit, Fix, ReplaceText, WriteFile
+from harness.model.globs import matches
 from harness.model.source import SourceTree
 
 MAX_FILES: Final = 20
@@ -28,8 +28,6 @@ Rule = Literal["path", "protected", "size", "missing", "search", "encoding", "sy
 
 _UNPORTABLE: Final = frozenset('\\:*?"<>|')
 _GIT_OWN: Final = frozenset({".git", ".gitattributes", ".gitignore", ".gitmodules", "git~1"})
-_GLOB_TOKEN: Final = re.compile(r"(?:^|(?<=/))\*\*/|\*\*|\*|\?|.", re.DOTALL)
-_GLOB_REGEX: Final = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 
 def may_edit(tree: SourceTree, path: str) -> bool:
@@ -66,18 +64,6 @@ def apply(tree: SourceTree, fix: Fix) -> SourceTree:
     for path in sorted({edit.path for edit in fix.edits} & files.keys()):
         _check_content(path, files[path])
     return tree.with_files(files)
-
-
-def matches(globs: Iterable[str], path: str, *, ignore_case: bool = False) -> bool:
-    """Whether any of the globs matches the whole path."""
-    return any(_compiled(glob, ignore_case).fullmatch(path) for glob in globs)
-
-
-@lru_cache(maxsize=256)
-def _compiled(glob: str, ignore_case: bool) -> re.Pattern[str]:
-    tokens = _GLOB_TOKEN.findall(f"{glob}**" if glob.endswith("/") else glob)
-    regex = "".join(_GLOB_REGEX.get(token, re.escape(token)) for token in tokens)
-    return re.compile(regex, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
 
 
 def _refused(rule: Rule, message: str, cure: str) -> FixRefused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from harness.model.incident import Incident
@@ -12,6 +13,8 @@ LINE_CHARS = 400
 
 _COMPLAINT = re.compile(r"error|exception|traceback|timed?.?out|refused|critical|warn|killed|denied", re.IGNORECASE)
 _VARIES = re.compile(r"[0-9a-f]{8,}|\d+", re.IGNORECASE)
+_SAID = ("level", "marker", "message", "msg", "event", "error")
+_TRACES = ("exception", "exc_info", "traceback", "stack_trace")
 
 
 def query_text(incident: Incident) -> str:
@@ -26,8 +29,22 @@ def query_text(incident: Incident) -> str:
 
 
 def _distinct(lines: list[str]) -> list[str]:
-    """The newest ``LOG_LINES`` lines of different shape, oldest first."""
+    """What the newest ``LOG_LINES`` lines of different shape say, oldest first."""
     newest: dict[str, str] = {}
     for line in reversed(lines):
-        newest.setdefault(_VARIES.sub("#", line), line[:LINE_CHARS])
+        said = _said(line)[:LINE_CHARS]
+        newest.setdefault(_VARIES.sub("#", said), said)
     return list(newest.values())[:LOG_LINES][::-1]
+
+
+def _said(line: str) -> str:
+    """A log line; of a JSON record the words and the last line of its traceback, which names the error."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(record, dict):
+        return line
+    words = [str(record[key]) for key in _SAID if record.get(key)]
+    traces = [str(record[key]).strip().splitlines() for key in _TRACES if record.get(key)]
+    return " ".join((*words, *(lines[-1] for lines in traces if lines))) or line

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from harness.errors import FixRefused, MeasurementError, TargetNotReady
-from harness.model.app import AppManifest, Command, WorkerProcess
+from harness.model.app import AppManifest, Command
 from harness.model.source import Deployment, Endpoints, SourceTree
 from harness.services.ready import http_ready, wait_until
 from harness.services.supervisor import Child, Supervisor, free_port
@@ -27,7 +27,6 @@ _READY_TIMEOUT_S = 20.0
 _PREPARE_TIMEOUT_S = 60.0
 _CANARY_MIGRATION_TIMEOUT_S = 20.0  # together with the canary's start, within what the trial allows a deployment
 _FORK_TIMEOUT_S = 2.0  # all workers of a release are forked in milliseconds; one may want fewer than the last had
-_ANSWER_TIMEOUT_S = 5.0
 _STOP_TIMEOUT_S = 2.0  # who is stopped serves nobody any more; what it holds, the database takes back
 
 
@@ -49,7 +48,7 @@ class ProcessTarget:
         self._supervisor, self._surroundings, self._logs = supervisor, surroundings, logs
         self._tail = LogTail([logs / f"{name}.log" for name in ("web", *(w.name for w in self._manifest.workers))])
         self._secret = secrets.token_urlsafe(32)  # one for all releases: users stay logged in
-        self._workers: dict[str, Child] = {}
+        self._processes: dict[str, Child] = {}
         self._deployments = 0
         self._size = 0  # web workers
 
@@ -106,7 +105,6 @@ class ProcessTarget:
             self._reload()
         except MeasurementError as error:  # it booted as a canary and dies for real: that is the fix's fault
             self._workspace.revert()
-            self._web.stop()
             self._start_web()
             raise FixRefused(
                 f"the app died when the fix went live: {error.message}", rule="live", cure="keep the app running"
@@ -174,44 +172,46 @@ class ProcessTarget:
             child.stop()
 
     def _start_web(self) -> None:
-        self._web = self._start("web", self._manifest.web.command, self._workspace.folder, self._env)
-        http_ready(self._url + self._manifest.health, timeout_s=_READY_TIMEOUT_S, child=self._web)
+        self._restart("web", self._manifest.web.command)
+        http_ready(self._url + self._manifest.health, timeout_s=_READY_TIMEOUT_S, child=self._processes["web"])
 
     def _reload(self) -> None:
         """HUP, and wait until workers with the new code are there; old ones take no more, and finish what they have.
 
-        Not for health: what goes live here may be a bad release, or the old one again in the middle of an outage.
+        Not for health: what goes live here may be a bad release, or the old one again in the middle of an outage. Who
+        has died is started anew.
         """
-        old = self._worker_pids()
-        self._size = self._size or len(old)  # before the first reload, no worker of an older release still drains
-        self._web.signal(signal.SIGHUP)
-        wait_until(
-            lambda: len(self._worker_pids() - old) >= self._size,
-            timeout_s=_READY_TIMEOUT_S,
-            what="the new release",
-            child=self._web,
-            error=TargetNotReady,
-        )
+        web = self._processes["web"]
+        if web.running():
+            self._hang_up(web)
+        else:
+            self._start_web()
         self._restart_workers()
 
-    def _worker_pids(self) -> set[int]:
-        try:
-            return {child.pid for child in psutil.Process(self._web.pid).children()}
-        except psutil.NoSuchProcess:
-            return set()
+    def _hang_up(self, web: Child) -> None:
+        old = _children(web)
+        self._size = self._size or len(old)  # before the first reload, no worker of an older release still drains
+        started = time.monotonic()
+        web.signal(signal.SIGHUP)
+
+        def replaced() -> bool:
+            new = len(_children(web) - old)
+            return new >= self._size or (new > 0 and time.monotonic() - started > _FORK_TIMEOUT_S)
+
+        wait_until(replaced, timeout_s=_READY_TIMEOUT_S, what="the new release", child=web, error=TargetNotReady)
 
     def _restart_workers(self) -> None:
         for worker in self._manifest.workers:
-            self._restart(worker)
+            self._restart(worker.name, worker.command)
 
-    def _restart(self, worker: WorkerProcess) -> None:
-        if running := self._workers.get(worker.name):
+    def _restart(self, name: str, command: Command) -> None:
+        if running := self._processes.get(name):
             running.stop()
-        self._workers[worker.name] = self._start(worker.name, worker.command, self._workspace.folder, self._env)
+        self._processes[name] = self._start(name, command, self._workspace.folder, self._env)
 
     def _stop_processes(self) -> None:
         """Users first, then those who work behind them; what is shared ends with the supervisor."""
-        for child in (self._web, *self._workers.values()):
+        for child in self._processes.values():
             child.stop()
 
     def _deployed(self, started: float, diff: str) -> Deployment:
@@ -219,3 +219,10 @@ class ProcessTarget:
         return Deployment(
             number=self._deployments, commit=self._workspace.head(), seconds=time.monotonic() - started, diff=diff
         )
+
+
+def _children(parent: Child) -> set[int]:
+    try:
+        return {child.pid for child in psutil.Process(parent.pid).children()}
+    except psutil.NoSuchProcess:
+        return set()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import FixRefused, InputError
 from harness.git import GitFailed, git
 from harness.model.app import AppManifest
+from harness.model.globs import matches
 from harness.model.source import SourceTree
 
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "tests", "app.yml", ".*", "*.egg-info", "README.md")
@@ -51,10 +50,9 @@ class Workspace:
     def source(self) -> SourceTree:
         """The files that a fixer may read, as they run now. What cannot be read as UTF-8 is left out."""
         names = git(self.folder, "ls-files", "-z").split("\0")
-        readable = [re.compile(_regex(glob)) for glob in self._manifest.source]
         files: dict[str, str] = {}
         for name in filter(None, names):
-            if any(pattern.fullmatch(name) for pattern in readable):
+            if matches(self._manifest.source, name):
                 try:
                     files[name] = (self.folder / name).read_bytes().decode()
                 except (UnicodeDecodeError, OSError):
@@ -112,10 +110,3 @@ class Workspace:
             except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
                 cure = "choose another name: a file or folder that is not shown has this one"
                 raise FixRefused(f"{name} cannot be written: {error.strerror}", rule="path", cure=cure) from None
-
-
-def _regex(glob: str) -> str:
-    """A glob as a regular expression: ``**/`` crosses folders, ``*`` stays within one."""
-    words: Sequence[str] = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
-    meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return "".join(meaning.get(word, re.escape(word)) for word in words)

@@ -6,6 +6,7 @@ import pytest
 
 from harness.errors import FixRefused
 from harness.fixing import guard
+from harness.model import globs
 from harness.model.fix import DeleteFile, Edit, Fix, ReplaceText, WriteFile
 from harness.model.source import SourceTree
 
@@ -73,7 +74,7 @@ def write(path: str, content: str = "x = 1\n") -> WriteFile:
     ],
 )
 def test_globs(glob: str, path: str, expected: bool) -> None:
-    assert guard.matches([glob], path) is expected
+    assert globs.matches([glob], path) is expected
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,30 @@ def test_the_class_of_a_marked_incident_comes_first(lexical: LexicalRetriever, c
     assert [passage.score for passage in found] == sorted((passage.score for passage in found), reverse=True)
 
 
+NOISE = (
+    "release fdfbe312f8aa is running",
+    "signal: burn rate: checkout burns its error budget 15 times too fast over 6 s and 25 times over 2 s",
+    *(f"route {name}: 14 arrivals, 0 failed, 0 slow, 14 unanswered, 0 dropped, p95 2049 ms" for name in ("checkout", "reports")),
+)
+
+
+@pytest.mark.parametrize("code", REAL_LOG)
+def test_words_that_every_incident_shares_do_not_mislead(lexical: LexicalRetriever, code: str) -> None:
+    found = lexical.retrieve(
+        incident(code, symptoms="43 of 43 checkout requests were bad", breadcrumbs=NOISE, logs=REAL_LOG[code]), 5
+    )
+    assert all(code in passage.text for passage in found)
+
+
+def test_of_a_json_record_the_words_and_the_error_at_the_end_of_its_traceback_count() -> None:
+    trace = "Traceback (most recent call last):\\n  File \\"/lib/flask/app.py\\", line 9\\nTimeoutError: QueuePool limit"
+    line = f'{{"ts": "2026", "level": "ERROR", "message": "no connection", "request_id": "7f", "exception": "{trace}"}}'
+    asked = query_text(incident(logs=(line, '["an ERROR list"]', "{an ERROR brace", '{"note": "ERROR"}')))
+    assert asked.splitlines()[2:] == [
+        "ERROR no connection TimeoutError: QueuePool limit", '["an ERROR list"]', "{an ERROR brace", '{"note": "ERROR"}'
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("code", REAL_LOG)
 def test_the_class_comes_first_without_a_marker(lexical: LexicalRetriever, code: str) -> None:
     logs = tuple(line.replace(code, "none") for line in REAL_LOG[code])

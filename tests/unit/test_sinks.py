@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console as Terminal
 
 from harness.errors import InputError
-from harness.model.event import Event, PhaseStarted, TrialEnded
+from harness.model.event import (
+    Deployed,
+    Event,
+    FixProposed,
+    IncidentCreated,
+    PhaseStarted,
+    TrialEnded,
+    WindowObserved,
+)
 from harness.model.verdict import Outcome
+from harness.sinks.console import Console
 from harness.sinks.fanout import FanOut
 from harness.sinks.journal import Journal, read_events, read_verdict, read_windows
 from harness.sinks.memory import MemorySink
+from harness.sinks.printable import one_line, printable
+from harness.sinks.screen import Screen
 from tests import events as sample
 
 WAIT_S = 20.0  # far more than any step here takes, also on a machine that is busy
@@ -269,3 +286,184 @@ def test_closing_twice_is_harmless() -> None:
 def test_sample_trials_hold_every_type_of_event() -> None:
     kinds = {event.type for event in sample.every_type()}
     assert kinds == {kind.__name__ for kind in Event.__args__}
+
+
+# --- console
+
+
+def drawn(events: list[Event], width: int = 100, height: int = 40) -> str:
+    """What a terminal of this size shows of a trial, without its colours."""
+    terminal = Terminal(file=io.StringIO(), force_terminal=True, record=True, width=width, height=height)
+    with Console(Path("results/trial"), terminal=terminal) as console:
+        for event in events:
+            console(event)
+    return terminal.export_text()
+
+
+def plain(events: list[Event]) -> list[str]:
+    stream = io.StringIO()
+    with Console(Path("results/trial"), stream=stream) as console:
+        for event in events:
+            console(event)
+    assert "\x1b" not in stream.getvalue()
+    return stream.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [60, 100, 160])
+@pytest.mark.parametrize("trial", [sample.healed, sample.not_healed, sample.invalid, sample.interrupted])
+def test_the_picture_fits_every_width(trial: Callable[[], list[Event]], width: int) -> None:
+    assert max(len(line) for line in drawn(trial(), width).splitlines()) <= width
+
+
+@pytest.mark.parametrize("width", [60, 100, 160])
+def test_a_healed_trial_shows_what_was_wrong_what_was_done_and_how_it_ended(width: int) -> None:
+    text = " ".join(drawn(sample.healed(), width).split())
+    for words in (
+        "Slow queries drain the connection pool",
+        "(no API key is set)",
+        "fault injected: http POST /test-fault/db-timeout",
+        "FAULT_DB_TIMEOUT, 1.4 s after the fault",
+        "0.83 Connection pool drained by a slow query",
+        "The pool gives up too early.",
+        "confidence 40%",
+        "+engine = create_engine(url, pool_timeout=30)",
+        "attempt 1 rolled back",
+        "attempt 2 deployed as 2beef00",
+        "H E A L E D",
+        "20 of 20 orders",
+        "detect propose deploy recover confirm",
+        "1.4 s 16.5 s 17.4 s 18.0 s 23.0 s",
+        "harness ui",
+    ):
+        assert words in text
+
+
+def test_a_trial_that_does_not_heal_shows_how_long_it_was_watched() -> None:
+    text = drawn(sample.not_healed())
+    assert "N O T   H E A L E D" in text
+    assert text.count("> 60 s") == 2
+    assert "refused by protected-path: shop/faults.py may not be changed" in text
+    assert "FAIL" in text
+
+
+def test_an_invalid_trial_shows_no_times() -> None:
+    text = drawn(sample.invalid())
+    assert "I N V A L I D" in text
+    assert "the SLOs held all the same" in text
+    assert "since the fault" not in text
+
+
+def test_rows_of_routes_never_outgrow_the_window() -> None:
+    screen = Screen()
+    screen.observe(sample.started())
+    one = sample.window(0).routes["browse"]
+    crowd = replace(sample.window(0), routes={f"route-{number}": one for number in range(50)})
+    screen.observe(WindowObserved(at_s=1.0, window=crowd, slo_held=True))
+    terminal = Terminal(file=io.StringIO(), force_terminal=True, record=True, width=80, height=12)
+    terminal.print(screen)
+    lines = terminal.export_text().splitlines()
+    assert len(lines) <= 12
+    assert "more" in lines[-1]
+
+
+def test_bars_stand_for_latency_and_colours_for_the_slo() -> None:
+    screen = Screen()
+    screen.observe(sample.started())
+    for event in [*sample.windows(0, 3), *sample.windows(3, 6, bad=True)]:
+        screen.observe(event)
+    terminal = Terminal(file=io.StringIO(), force_terminal=True, color_system="standard", width=80)
+    terminal.print(screen)
+    assert isinstance(terminal.file, io.StringIO)
+    row = next(line for line in terminal.file.getvalue().splitlines() if "checkout" in line)
+    calm, storm = re.findall(r"\x1b\[3(2|1)m([▁▂▃▄▅▆▇█]+)", row)
+    assert (calm[0], len(calm[1])) == ("2", 3)
+    assert (storm[0], len(storm[1])) == ("1", 3)
+    assert max(calm[1]) < min(storm[1])
+
+
+def test_text_from_outside_is_shown_and_not_obeyed() -> None:
+    events: list[Event] = []
+    for event in sample.healed():
+        match event:
+            case IncidentCreated():
+                hostile = replace(event.incident, symptoms=sample.HOSTILE, error_code=sample.HOSTILE)
+                events.append(replace(event, incident=hostile))
+            case FixProposed():
+                events.append(replace(event, fix=replace(event.fix, root_cause=sample.HOSTILE)))
+            case Deployed():
+                deployment = replace(event.deployment, diff=f"+{sample.HOSTILE}\n+\x1b]0;title\x07done")
+                events.append(replace(event, deployment=deployment))
+            case _:
+                events.append(event)
+    text = drawn(events)
+    assert "[bold red]and say healed[/]" in text, "markup is text"
+    assert "+done" in text
+    assert not set("\x1b\x9b\x00\x07") & set(text)
+    assert "[bold red]and say healed[/]" in "\n".join(plain(events))
+
+
+@pytest.mark.parametrize(
+    ("hostile", "safe"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07text", "text"),
+        ("\x1b]8;;http://evil\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x1bPq#0;2\x1b\\sixel", "sixel"),
+        ("\x9b2Jcleared", "cleared"),
+        ("a\rb\x08c\x00d\x7f", "abcd"),
+        ("if access != '\u202eresu\u2066", "if access != 'resu"),
+        ("lone \ud800 half", "lone  half"),
+        ("\x1b", ""),
+        ("a\tb\r\nc", "a    b\nc"),
+        ("naïve – ✓ 日本", "naïve – ✓ 日本"),
+    ],
+)
+def test_printable_text_holds_no_orders(hostile: str, safe: str) -> None:
+    assert printable(hostile) == safe
+
+
+def test_printable_text_is_cut_where_a_limit_is_given() -> None:
+    assert printable("x" * 10_000_000, 10) == "x" * 9 + "…"
+    assert one_line("a\n\n  b\tc") == "a b c"
+
+
+def test_without_a_terminal_there_is_a_line_an_event_and_then_the_summary() -> None:
+    events = sample.healed()
+    lines = plain(events)
+    stamped = [line for line in lines if line.startswith("[")]
+    assert len(stamped) == len(events)
+    assert stamped[0].startswith("[   0.0 s] trial pool_exhaustion-playbook-7f3a: Slow queries")
+    assert stamped[-1] == "[  35.4 s] HEALED: recovered by attempt 2, and all checks passed"
+    rest = "\n".join(lines[len(stamped) :])
+    assert "passed  checkout works: 20 of 20 orders" in rest
+    assert "detect 1.4 s, propose 16.5 s, deploy 17.4 s, recover 18.0 s, confirm 23.0 s" in rest
+    assert "the fix: results/trial/fix.patch" in rest
+
+
+def test_on_a_terminal_it_moves_and_gives_the_cursor_back() -> None:
+    """In a process of its own, on a pseudo-terminal, as a person would run it."""
+    code = (
+        "from tests import events; from harness.sinks.console import Console\n"
+        "with Console() as console:\n"
+        "    for event in events.until_detected(): console(event)\n"
+        "    raise KeyboardInterrupt\n"
+    )
+    seen = b""
+    parent, child = pty.openpty()
+    with subprocess.Popen([sys.executable, "-c", code], stderr=child, env={**os.environ, "TERM": "xterm"}) as process:
+        os.close(child)
+        with contextlib.suppress(OSError):  # Linux tells the end of a pseudo-terminal so
+            while part := os.read(parent, 65536):
+                seen += part
+    os.close(parent)
+    assert process.returncode == -signal.SIGINT
+    hidden, shown = seen.rfind(b"\x1b[?25l"), seen.rfind(b"\x1b[?25h")
+    assert 0 <= hidden < shown
+    assert b"SLO broken" in seen
+
+
+def test_standard_output_is_left_to_the_verdict(capfd: pytest.CaptureFixture[str]) -> None:
+    with Console(terminal=Terminal(stderr=True, force_terminal=True)) as console:
+        console(sample.started())
+        print("{}")  # as --json does
+    assert capfd.readouterr().out == "{}\n"

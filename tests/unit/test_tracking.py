@@ -229,7 +229,7 @@ def test_a_trace_that_was_cut_short_is_replaced(tracker: Tracker, client: Mlflow
     assert run.info.status == "FINISHED"
     assert len(trace.data.spans) == 14
     left = client.search_traces(locations=everywhere, max_results=100)
-    assert {one.info.state for one in left} == {"OK", "ERROR"} & {one.info.state for one in left}
+    assert "IN_PROGRESS" not in {one.info.state for one in left}
     assert len(left) == len(unfinished), "the unfinished trace stayed beside the new one"
 
 
