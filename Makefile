@@ -22,7 +22,7 @@ prove: $(VENV)/installed      ## noop, reference and playbook on every scenario;
 	$(BIN)/python benchmarks/prove.py --repeats $(or $(REPEATS),5)
 
 bench: $(VENV)/installed      ## the figures, side by side
-	$(BIN)/python benchmarks/all.py
+	for name in startup load stall record redeploy overhead; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 schema: $(VENV)/installed     ## scenarios/schema.json, which editors complete from
 	$(BIN)/harness validate --schema > scenarios/schema.json

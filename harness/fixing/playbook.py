@@ -87,7 +87,7 @@ def _fix(applied: _Applied, confidence: float) -> Fix:
     remediation = "\n".join((*lines, f"As in {applied.passage.id}: {applied.passage.title}", ""))
     steps = _STEP.split(sections.get("Verification", ""))
     return Fix(
-        root_cause=sections.get("Root cause", applied.passage.title),
+        root_cause=f"As in {applied.passage.id}: {sections.get('Root cause', applied.passage.title)}",
         edits=applied.edits,
         remediation=f"{remediation}\n{sections.get('Remediation', '')}".strip(),
         verification=tuple(" ".join(step.split()) for step in steps if step.strip()),

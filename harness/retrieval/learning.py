@@ -14,8 +14,9 @@ import yaml
 from harness.model.fix import Fix, ReplaceText
 from harness.model.incident import Incident, Remedy
 from harness.retrieval.corpus import SECTIONS, Document, parse_document
+from harness.retrieval.query import telling_lines
 
-LOG_LINES = 40
+LAST_LINES = 10  # of a log in which nothing complains
 LINE_CHARS = 500
 PROSE_LINES = 60
 NOT_STATED = "Not stated."
@@ -73,7 +74,7 @@ def write_document(folder: Path, document: Document, text: str) -> Path:
 def _body(incident: Incident, fix: Fix) -> str:
     steps = [f"{number}. {_plain(step)}" for number, step in enumerate(fix.verification, start=1)]
     contents = (
-        f"{_prose(incident.symptoms)}\n\n{_quoted(incident.logs[-LOG_LINES:])}",
+        f"{_prose(incident.symptoms)}\n\n{_quoted(telling_lines(incident.logs) or incident.logs[-LAST_LINES:])}",
         "\n".join(f"- {_plain(crumb)}" for crumb in incident.breadcrumbs) or NOT_STATED,
         _prose(fix.root_cause),
         f"{_prose(fix.remediation)}\n\n{_changes(fix)}",

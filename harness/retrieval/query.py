@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 
 from harness.model.incident import Incident
 
@@ -18,14 +19,17 @@ _TRACES = ("exception", "exc_info", "traceback", "stack_trace")
 
 
 def query_text(incident: Incident) -> str:
-    """The error code, the symptoms, the breadcrumbs and the log lines that tell most, one a line.
+    """The error code, the symptoms, the breadcrumbs and the log lines that tell most, one a line."""
+    return "\n".join((incident.error_code, incident.symptoms, *incident.breadcrumbs, *telling_lines(incident.logs)))
 
-    Lines that bear a marker are taken; where no line does, those that complain. Lines that differ
-    only in numbers count once, so that a flood of one error does not drown the rest.
+
+def telling_lines(logs: Sequence[str]) -> list[str]:
+    """At most ``LOG_LINES`` lines, oldest first: those that bear a marker, or where none does, those that complain.
+
+    Lines that differ only in numbers count once, so that a flood of one error does not drown the rest.
     """
-    marked = [line for line in incident.logs if MARKER.search(line)]
-    telling = marked or [line for line in incident.logs if _COMPLAINT.search(line)]
-    return "\n".join((incident.error_code, incident.symptoms, *incident.breadcrumbs, *_distinct(telling)))
+    marked = [line for line in logs if MARKER.search(line)]
+    return _distinct(marked or [line for line in logs if _COMPLAINT.search(line)])
 
 
 def _distinct(lines: list[str]) -> list[str]:

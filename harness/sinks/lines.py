@@ -104,6 +104,7 @@ def directions(verdict: Verdict, folder: Path | None) -> list[tuple[str, str]]:
     """Where to look next. ``folder`` is the trial's result folder; None: nothing was kept."""
     if folder is None:
         return []
+    folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     rows = [("everything", str(folder))]
     if any(attempt.deployment and attempt.deployment.diff for attempt in verdict.attempts):
         rows.append(("the fix" if verdict.outcome is Outcome.HEALED else "last fix", str(folder / "fix.patch")))

@@ -45,7 +45,9 @@ def header(event: TrialStarted) -> RenderableType:
 def incident(event: IncidentCreated, injected_s: float | None) -> RenderableType:
     since = event.at_s if injected_s is None else event.at_s - injected_s
     after = "the trial began" if injected_s is None else "the fault"
-    seen = f"{event.signal.kind.replace('_', ' ')} {event.signal.detail}, {since:.1f} s after {after}"
+    kind, detail = event.signal.kind.replace("_", " "), event.signal.detail
+    known = detail in event.incident.symptoms
+    seen = f"{kind}{'' if known else f' {detail}'}, {since:.1f} s after {after}"
     rows = _pairs([("symptoms", printable(event.incident.symptoms, 500)), ("signal", seen)])
     title = Text.assemble("incident ", (one_line(event.incident.error_code, 60), "bold red"))
     return Panel(rows, title=title, title_align="left", box=ROUNDED, border_style="red")
@@ -62,9 +64,9 @@ def retrieved(event: IncidentAnalyzed) -> RenderableType:
 
 def proposal(event: FixProposed) -> RenderableType:
     fix = event.fix
-    rows = [("root cause", printable(fix.root_cause, 600))]
+    rows = [("root cause", one_line(fix.root_cause, 400))]
     if fix.remediation:
-        rows.append(("remedy", printable(fix.remediation, 600)))
+        rows.append(("remedy", one_line(fix.remediation, 400)))
     rows.extend(("edit", _edit(edit)) for edit in fix.edits[:EDITS])
     if len(fix.edits) > EDITS:
         rows.append(("", f"… {len(fix.edits) - EDITS} more"))
@@ -75,7 +77,8 @@ def proposal(event: FixProposed) -> RenderableType:
 
 def diff(event: Deployed) -> RenderableType | None:
     """What went live, by the colours that diffs have; None: nothing changed."""
-    lines, more = capped(event.deployment.diff, DIFF_LINES)
+    told = "".join(line for line in event.deployment.diff.splitlines(True) if not line.startswith(("diff ", "index ")))
+    lines, more = capped(told, DIFF_LINES)
     if not lines:
         return None
     shown = [Text(line, _diff_colour(line), no_wrap=True, overflow="ellipsis") for line in lines]
@@ -154,7 +157,7 @@ def _lines(text: str) -> str:
 
 
 def _diff_colour(line: str) -> str:
-    if line.startswith(("+++", "---", "diff ")):
+    if line.startswith(("+++", "---")):
         return "bold"
     return {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "dim")
 

@@ -22,8 +22,8 @@ def printable(text: str, limit: int | None = None) -> str:
 
 
 def one_line(text: str, limit: int = 200) -> str:
-    """The same on a single line."""
-    return " ".join(printable(text, 2 * limit).split())[:limit]
+    """The same on a single line, with single spaces."""
+    return printable(" ".join(printable(text, 4 * limit).split()), limit)
 
 
 def capped(text: str, lines: int) -> tuple[list[str], int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from threading import Lock
 from time import monotonic
 
@@ -13,7 +14,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from harness.model.event import Event, PhaseStarted, TrialStarted, WindowObserved
+from harness.model.event import Event, PhaseStarted, TrialEnded, TrialStarted, WindowObserved
 from harness.model.window import RouteWindow
 from harness.sinks.lines import milliseconds
 from harness.sinks.printable import one_line
@@ -35,7 +36,7 @@ class Screen:
         self._slo_held: bool | None = None
         self._routes: dict[str, deque[tuple[RouteWindow, str]]] = {}
         self._last: dict[str, tuple[RouteWindow, float]] = {}
-        self._spinner = Spinner("dots", style="cyan")
+        self._sign: Spinner | str = Spinner("dots", style="cyan")
 
     def observe(self, event: Event) -> None:
         with self._lock:
@@ -47,13 +48,18 @@ class Screen:
                     self._phases.append((one_line(event.name, 30), event.at_s))
                 case WindowObserved():
                     self._add(event)
+                case TrialEnded():
+                    self._sign, self._slo_held = "■", None
                 case _:
                     pass
 
     def __rich_console__(self, terminal: Terminal, options: ConsoleOptions) -> RenderResult:
         room = max(1, (options.height or terminal.height) - 5)  # never taller than the window it stands in
         with self._lock:
-            picture = Group("", self._phase_line(options.max_width), self._table(options.max_width, room))
+            shown = list(self._routes)[: room - 1 if len(self._routes) > room else room]
+            left_out = len(self._routes) - len(shown)
+            more = [Text(f"… {left_out} more routes", "dim")] if left_out else []
+            picture = Group("", self._phase_line(options.max_width), self._table(options.max_width, shown), *more)
         yield picture
 
     def _add(self, event: WindowObserved) -> None:
@@ -72,14 +78,16 @@ class Screen:
         return BROKEN if not held and (late or route.bad > 0.01 * route.arrivals) else HELD
 
     def _phase_line(self, width: int) -> Table:
-        now_s = self._at_s + monotonic() - self._seen
-        slo = {None: ("no traffic yet", QUIET), True: ("SLO held", HELD), False: ("SLO broken", f"bold {BROKEN}")}
+        moves = isinstance(self._sign, Spinner)
+        now_s = self._at_s + (monotonic() - self._seen if moves else 0.0)
+        unknown = ("no traffic yet", QUIET) if moves else ("the end", QUIET)
+        slo = {None: unknown, True: ("SLO held", HELD), False: ("SLO broken", f"bold {BROKEN}")}
         clock = Text.assemble(f"{now_s:.1f} s  ", slo[self._slo_held])
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(width=1)
         grid.add_column(no_wrap=True)
         grid.add_column(no_wrap=True, overflow="ellipsis")
-        grid.add_row(self._spinner, clock, self._phases_within(width - len(clock) - 5, now_s))
+        grid.add_row(self._sign, clock, self._phases_within(width - len(clock) - 5, now_s))
         return grid
 
     def _phases_within(self, width: int, now_s: float) -> Text:
@@ -96,8 +104,7 @@ class Screen:
             line, end_s = earlier, start_s
         return line
 
-    def _table(self, width: int, room: int) -> Table:
-        shown = list(self._routes)[: room - 1 if len(self._routes) > room else room]
+    def _table(self, width: int, shown: Sequence[str]) -> Table:
         name_width = max((min(len(name), width // 5) for name in shown), default=5)
         bars = min(KEPT, max(8, width - name_width - NUMBERS_WIDTH))
         table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
@@ -116,8 +123,6 @@ class Screen:
                 f"{route.ok / seconds if seconds > 0 else 0.0:.0f}",
                 Text(f"{bad:.0%}", BROKEN if bad > 0.01 else QUIET),
             )
-        if len(shown) < len(self._routes):
-            table.add_row(Text(f"… {len(self._routes) - len(shown)} more", "dim"))
         return table
 
     def _sparkline(self, name: str, bars: int) -> Text:

@@ -24,7 +24,7 @@ from harness.sinks.spans import Span, trial_span
 TRIAL_TAG, TRACE_TAG = "trial_id", "trace_id"
 INTERRUPTED = "INTERRUPTED"
 LARGEST_ARTIFACT_BYTES = 5_000_000
-KEPT_FOLDERS = ("logs",)  # what else is in the folder (a workspace, a database) is no result
+KEPT_FOLDERS = ("logs", "learned")  # what else is in the folder (a workspace, a database) is no result
 _BATCH = 1000  # metrics in a request: MLflow's own limit
 _TEXT = 5000  # characters of a tag or parameter: below MLflow's own limits
 

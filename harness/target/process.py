@@ -43,8 +43,16 @@ class AppFiles:
 class ProcessTarget:
     """Implements ``ports.Target``. Everything that is started ends with ``running``, also after a crash."""
 
-    def __init__(self, app: AppFiles, *, supervisor: Supervisor, surroundings: Surroundings, logs: Path) -> None:
-        self._app, self._manifest = app, app.manifest
+    def __init__(
+        self,
+        app: AppFiles,
+        *,
+        supervisor: Supervisor,
+        surroundings: Surroundings,
+        logs: Path,
+        ready_timeout_s: float = _READY_TIMEOUT_S,
+    ) -> None:
+        self._app, self._manifest, self._ready_timeout_s = app, app.manifest, ready_timeout_s
         self._supervisor, self._surroundings, self._logs = supervisor, surroundings, logs
         self._tail = LogTail([logs / f"{name}.log" for name in ("web", *(w.name for w in self._manifest.workers))])
         self._secret = secrets.token_urlsafe(32)  # one for all releases: users stay logged in
@@ -114,7 +122,11 @@ class ProcessTarget:
     def rollback(self) -> Deployment:
         started = time.monotonic()
         diff = self._workspace.revert()
-        self._reload()
+        try:
+            self._reload()
+        except TargetNotReady:  # the release that is taken back has killed the server, or kills it now
+            self._start_web()
+            self._restart_workers()
         return self._deployed(started, diff=diff)
 
     def logs(self) -> Sequence[str]:
@@ -167,28 +179,21 @@ class ProcessTarget:
             self._run(step, checkout, env, _CANARY_MIGRATION_TIMEOUT_S)
         child = self._start("canary", self._manifest.web.command, checkout, env)
         try:
-            http_ready(f"http://127.0.0.1:{port}{self._manifest.health}", timeout_s=_READY_TIMEOUT_S, child=child)
+            http_ready(f"http://127.0.0.1:{port}{self._manifest.health}", timeout_s=self._ready_timeout_s, child=child)
         finally:
             child.stop()
 
     def _start_web(self) -> None:
         self._restart("web", self._manifest.web.command)
-        http_ready(self._url + self._manifest.health, timeout_s=_READY_TIMEOUT_S, child=self._processes["web"])
+        http_ready(self._url + self._manifest.health, timeout_s=self._ready_timeout_s, child=self._processes["web"])
 
     def _reload(self) -> None:
         """HUP, and wait until workers with the new code are there; old ones take no more, and finish what they have.
 
-        Not for health: what goes live here may be a bad release, or the old one again in the middle of an outage. Who
-        has died is started anew.
+        Not for health: what goes live here may be a bad release, or the old one again in the middle of an outage.
+        TargetNotReady when the server has died, or dies of it.
         """
         web = self._processes["web"]
-        if web.running():
-            self._hang_up(web)
-        else:
-            self._start_web()
-        self._restart_workers()
-
-    def _hang_up(self, web: Child) -> None:
         old = _children(web)
         self._size = self._size or len(old)  # before the first reload, no worker of an older release still drains
         started = time.monotonic()
@@ -198,7 +203,8 @@ class ProcessTarget:
             new = len(_children(web) - old)
             return new >= self._size or (new > 0 and time.monotonic() - started > _FORK_TIMEOUT_S)
 
-        wait_until(replaced, timeout_s=_READY_TIMEOUT_S, what="the new release", child=web, error=TargetNotReady)
+        wait_until(replaced, timeout_s=self._ready_timeout_s, what="the new release", child=web, error=TargetNotReady)
+        self._restart_workers()
 
     def _restart_workers(self) -> None:
         for worker in self._manifest.workers:

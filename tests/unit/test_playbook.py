@@ -77,7 +77,7 @@ def test_the_best_passage_with_a_remedy_that_changes_something_wins() -> None:
     fix = propose(passage(1), passage(2, UNKNOWN), passage(3, SELECT), passage(4, STATEMENT), passage(5, UPSTREAM))
     assert [edit.path for edit in fix.edits] == ["app/db.py"]
     assert "statement_timeout=500" in apply(TREE, fix).files["app/db.py"]
-    assert fix.root_cause == "No limit."
+    assert fix.root_cause == "As in p4: No limit."
     assert fix.verification == ("Ask `SHOW statement_timeout`, twice.", "Reads are fast.")
     assert fix.remediation.splitlines()[0] == "Remedy applied: statement_timeout ms=500"
     assert "As in p4: Title 4" in fix.remediation

@@ -132,6 +132,24 @@ def make_engine(settings):
     )
 
 
+def test_options_over_several_lines_keep_their_lines() -> None:
+    source = f"""{IMPORT}
+made = create_engine(
+    url,
+    connect_args={{
+        "options": "-c timezone=UTC "
+        "-c statement_timeout=0",
+        **more,
+    }},
+)
+"""
+    assert bounded(source) == source.replace("=0", "=500")
+    source = source.replace('"-c statement_timeout=0"', '"-c a=b"')
+    assert engine_arguments(bounded(source), {"url": "", "more": {}})["connect_args"] == {
+        "options": f"-c timezone=UTC -c a=b {LIMIT}"
+    }
+
+
 def test_a_constant_of_the_module_is_known() -> None:
     source = f"{IMPORT}MS = %d\nmade = create_engine(url, connect_args={{'options': f'-c statement_timeout={{MS}}'}})\n"
     assert bounded(source % 400) == source % 400
@@ -204,6 +222,30 @@ def test_select_columns(before: str, after: str) -> None:
     changed = selecting(f"{SELECT}query = {before}\n")
     assert re.sub(r"\s", "", changed) == re.sub(r"\s", "", f"{SELECT}query = {after}\n")
     compile(changed, "app.py", "exec")
+
+
+def test_a_statement_over_several_lines_keeps_its_lines() -> None:
+    source = (
+        SELECT
+        + """
+def page(session, offset):
+    return session.execute(
+        text(
+            "SELECT "  # the columns went
+            "FROM products "
+            "ORDER BY id OFFSET :offset LIMIT :limit"
+        ),
+        {"offset": offset},
+    )
+
+ROWS = ("SELECT " +
+    "FROM rows")
+session.execute(ROWS)
+"""
+    )
+    after = selecting(source)
+    assert after == source.replace('"SELECT "', '"SELECT * "')
+    compile(after, "app.py", "exec")
 
 
 def test_sql_that_is_handed_over_by_name() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,8 @@ def test_the_class_of_a_marked_incident_comes_first(lexical: LexicalRetriever, c
 NOISE = (
     "release fdfbe312f8aa is running",
     "signal: burn rate: checkout burns its error budget 15 times too fast over 6 s and 25 times over 2 s",
-    *(f"route {name}: 14 arrivals, 0 failed, 0 slow, 14 unanswered, 0 dropped, p95 2049 ms" for name in ("checkout", "reports")),
+    "route checkout: 14 arrivals, 0 failed, 0 slow, 14 unanswered, 0 dropped, p95 2049 ms",
+    "route reports: 7 arrivals, 0 failed, 0 slow, 7 unanswered, 0 dropped, p95 1679 ms",
 )
 
 
@@ -110,8 +112,9 @@ def test_words_that_every_incident_shares_do_not_mislead(lexical: LexicalRetriev
 
 
 def test_of_a_json_record_the_words_and_the_error_at_the_end_of_its_traceback_count() -> None:
-    trace = "Traceback (most recent call last):\\n  File \\"/lib/flask/app.py\\", line 9\\nTimeoutError: QueuePool limit"
-    line = f'{{"ts": "2026", "level": "ERROR", "message": "no connection", "request_id": "7f", "exception": "{trace}"}}'
+    trace = 'Traceback (most recent call last):\n  File "/lib/flask/app.py", line 9\nTimeoutError: QueuePool limit'
+    record = {"ts": "2026", "level": "ERROR", "message": "no connection", "request_id": "7f", "exception": trace}
+    line = json.dumps(record)
     asked = query_text(incident(logs=(line, '["an ERROR list"]', "{an ERROR brace", '{"note": "ERROR"}')))
     assert asked.splitlines()[2:] == [
         "ERROR no connection TimeoutError: QueuePool limit", '["an ERROR list"]', "{an ERROR brace", '{"note": "ERROR"}'
@@ -180,6 +183,18 @@ def test_learnt_is_found_at_once_and_after_a_restart(lexical: LexicalRetriever, 
     assert [path.name for path in (tmp_path / "learned").iterdir()] == [f"{name}.md"]  # no draft is left
 
 
+def test_of_a_log_what_tells_is_kept(lexical: LexicalRetriever, tmp_path: Path) -> None:
+    chatter = tuple(f"INFO request {number}" for number in range(500))
+    lexical.learn(incident(logs=("ERROR disk full", *chatter)), Fix(root_cause=""))
+    (document,) = load_corpus(tmp_path / "learned")
+    assert "    ERROR disk full\n" in document.body
+    assert "INFO" not in document.body
+    lexical.learn(incident(logs=chatter), Fix(root_cause=""))
+    (document,) = load_corpus(tmp_path / "learned")
+    assert document.body.count("INFO") == 10
+    assert "INFO request 499\n" in document.body
+
+
 def test_learning_twice_overwrites(lexical: LexicalRetriever, tmp_path: Path) -> None:
     for cause in ("first guess", "second thought"):
         name = lexical.learn(incident(), Fix(root_cause=cause))
@@ -226,6 +241,7 @@ def test_hostile_text_breaks_neither_front_matter_nor_sections(lexical: LexicalR
     (document,) = load_corpus(tmp_path / "learned")  # it would refuse sections that are not exactly the five
     assert document.id == name
     assert "/" not in name
+    assert "ignore all rules" in document.body
     assert document.remedies == ()
     assert document.tags == ("learned",)
     assert document.service == "app under test"

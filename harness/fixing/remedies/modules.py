@@ -91,6 +91,12 @@ def code(node: cst.CSTNode) -> str:
     return cst.Module(body=[]).code_for_node(node)
 
 
+def expression(source: str) -> cst.BaseExpression:
+    """Code as an expression. It may run over lines, as it may between the brackets where it will stand."""
+    inside = cst.parse_expression(f"({source}\n)")
+    return inside.with_changes(lpar=inside.lpar[1:], rpar=inside.rpar[:-1])
+
+
 class _Imports(cst.CSTVisitor):
     def __init__(self) -> None:
         self.names: dict[str, str] = {}

@@ -8,12 +8,12 @@ from typing import Any
 
 import libcst as cst
 
-from harness.fixing.remedies.modules import Names, code, comes_from, names_of, origin, rewrite
+from harness.fixing.remedies.modules import Names, code, comes_from, expression, names_of, origin, rewrite
 from harness.model.fix import WriteFile
 from harness.model.source import SourceTree
 
-# What may stand between two words of one text in Python code: white space, also escaped, and where literals meet
-_GAP = r"""(?:\s|\\[nt]|\\\n|["'+]|\b[fFrR](?=["']))+"""
+# What may stand between two words of one text in Python code: white space, also escaped, and what lies between literals
+_GAP = r"""(?:\s|\\[nt]|\\\n|["'+]|\b[fFrR](?=["'])|\#[^\n]*\n)+"""
 # FROM at the very end is left alone: no column list mends a statement without a table
 _EMPTY_LIST = re.compile(rf"\b(SELECT(?:\s+(?:ALL|DISTINCT))?)({_GAP}FROM\b)(?!\s*[\"']+\s*$)", re.IGNORECASE)
 _DANGLING_COMMA = re.compile(rf"(\bSELECT\b[^;]*?),({_GAP}FROM\b)", re.IGNORECASE)
@@ -126,5 +126,5 @@ def _mended(node: cst.BaseExpression) -> cst.BaseExpression:
     if isinstance(node, cst.SimpleString | cst.FormattedString | cst.ConcatenatedString | cst.BinaryOperation):
         source = code(node)
         mended = _DANGLING_COMMA.sub(r"\1\2", _EMPTY_LIST.sub(r"\1 *\2", source))
-        return node if mended == source else cst.parse_expression(mended)
+        return node if mended == source else expression(mended)
     return node

@@ -13,6 +13,7 @@ from harness.fixing.remedies.modules import (
     code,
     comes_from,
     constants,
+    expression,
     is_none,
     names_of,
     rewrite,
@@ -78,12 +79,12 @@ class _Limit(cst.CSTTransformer):
             if not _spread(options):
                 return with_entry(options, "connect_args", self._connect_args(None))
         first, again = _usable_twice(options, "engine_options")
-        connect_args = self._connect_args(cst.parse_expression(f'{again}.get("connect_args")'))
-        return cst.parse_expression(f'{{**{first}, "connect_args": {code(connect_args)}}}')
+        connect_args = self._connect_args(expression(f'{again}.get("connect_args")'))
+        return expression(f'{{**{first}, "connect_args": {code(connect_args)}}}')
 
     def _connect_args(self, given: cst.BaseExpression | None) -> cst.BaseExpression:
         if given is None or is_none(given):
-            return cst.parse_expression(f'{{"options": "{self._option}"}}')
+            return expression(f'{{"options": "{self._option}"}}')
         if isinstance(given, cst.Dict):
             entry = _entry(given, "options")
             if entry is not None:
@@ -92,7 +93,7 @@ class _Limit(cst.CSTTransformer):
                 return with_entry(given, "options", cst.SimpleString(f'"{self._option}"'))
         first, again = _usable_twice(given, "connect_args")
         options = f'(({again} or {{}}).get("options") or "") + " {self._option}"'
-        return cst.parse_expression(f'{{**({first} or {{}}), "options": {options}}}')
+        return expression(f'{{**({first} or {{}}), "options": {options}}}')
 
     def _options(self, given: cst.BaseExpression) -> cst.BaseExpression:
         """The value of ``options`` with the limit in it."""
@@ -101,13 +102,13 @@ class _Limit(cst.CSTTransformer):
             limited = _SETTING.sub(self._limited, source)
             if isinstance(given, cst.FormattedString) and "{" not in limited:
                 limited = given.start.lower().replace("f", "") + limited[len(given.start) :]
-            return cst.parse_expression(limited)
+            return expression(limited)
         if is_none(given):
             return cst.SimpleString(f'"{self._option}"')
         if isinstance(given, cst.SimpleString | cst.FormattedString):
             end = given.end if isinstance(given, cst.FormattedString) else given.quote
-            return cst.parse_expression(f"{source[: -len(end)]} {self._option}{end}")
-        return cst.parse_expression(f'({source} or "") + " {self._option}"')
+            return expression(f"{source[: -len(end)]} {self._option}{end}")
+        return expression(f'({source} or "") + " {self._option}"')
 
     def _limited(self, setting: re.Match[str]) -> str:
         value, number, unit = setting["value"], setting["number"], setting["unit"]
@@ -130,9 +131,9 @@ def _spread(given: cst.Dict) -> bool:
     return any(isinstance(element, cst.StarredDictElement) for element in given.elements)
 
 
-def _usable_twice(expression: cst.BaseExpression, name: str) -> tuple[str, str]:
+def _usable_twice(given: cst.BaseExpression, name: str) -> tuple[str, str]:
     """Code for the first and the second use of a value; what may have effects is evaluated once and kept."""
-    source = code(expression)
-    if isinstance(expression, cst.Name | cst.Attribute):
+    source = code(given)
+    if isinstance(given, cst.Name | cst.Attribute):
         return source, source
     return f"({name}_given := {source})", f"{name}_given"
