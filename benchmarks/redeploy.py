@@ -1,7 +1,7 @@
 """Does a redeploy lose a request? ``python -m benchmarks.redeploy`` from the checkout's root.
 
 The shop under 60 requests a second, open loop; unchanged code is redeployed (branch, canary, merge, HUP) again and
-again until at least 1,000 requests are sent. Prints requests sent, failed and dropped, and the seconds a redeploy takes.
+again until at least 1,000 requests are sent. Prints requests sent, failed and dropped, and seconds a redeploy.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from harness.catalogue import Chosen, choose_fixer, choose_retriever
 from harness.checks.folder import FolderCheck
+from harness.errors import InputError
 from harness.faults.table import Patcher, fault
 from harness.fixing.guard import apply
 from harness.git import GitFailed, git, patched
@@ -80,8 +81,13 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
     folder = options.results.resolve() / trial.id
     learned = loaded.kb if options.learn and loaded.kb else folder / "learned"
     retriever = choose_retriever(options.retriever, loaded.kb, learned)
-    folder.mkdir(parents=True)
-    shutil.copyfile(loaded.file, folder / "scenario.yml")
+    try:
+        folder.mkdir(parents=True)
+        shutil.copyfile(loaded.file, folder / "scenario.yml")
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {options.results}: {error.strerror}", cure="choose another: --results"
+        ) from None
     with ExitStack() as stack:
         supervisor = stack.enter_context(Supervisor())
         journal = stack.enter_context(Journal(folder))

@@ -19,6 +19,7 @@ from harness.model.event import FixRefused as FixWasRefused
 from harness.model.fix import Attempt, Fix
 from harness.model.incident import Incident, Passage
 from harness.model.source import SourceTree
+from harness.model.window import Window
 from harness.ports import Fixer
 from harness.trial.watch import Watch
 
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 _PASSAGES = 5
 _DEPLOY_TIMEOUT_S = 120.0  # more than a canary and a reload may take together: what they wait for, they say themselves
 _RETRIEVE_TIMEOUT_S = 30.0
+_WORSE_WINDOWS = 3  # as many in a row ...
+_WORSE_BY = 0.2  # ... with so much larger a share of bad requests than before: rolled back at once
 
 
 def heal(watch: Watch, incident: Incident, *, deadline_s: float) -> list[Attempt]:
@@ -113,7 +116,7 @@ def _asked(
 
 
 def _deploy(watch: Watch, incident: Incident, attempt: Attempt, tree: SourceTree, deadline_s: float) -> Attempt:
-    world, recovery = watch.world, watch.world.scenario.recovery
+    world, before = watch.world, _bad_share(watch.windows[-_WORSE_WINDOWS:])
     message = f"Attempt {attempt.number}: {_headline(attempt.fix)}"
     watch.phase("deploy")
     try:
@@ -123,22 +126,38 @@ def _deploy(watch: Watch, incident: Incident, attempt: Attempt, tree: SourceTree
     except FixerError as error:
         reason = str(error)
         return _refused(watch, incident, replace(attempt, outcome="canary_failed", reason=reason), rule="canary")
-    deployed_s = world.clock.now()
-    attempt = replace(attempt, deployment=deployment, deployed_s=deployed_s)
-    world.emit(Deployed(at_s=deployed_s, incident_id=incident.id, attempt=attempt.number, deployment=deployment))
+    attempt = replace(attempt, deployment=deployment, deployed_s=world.clock.now())
+    world.emit(Deployed(at_s=world.clock.now(), incident_id=incident.id, attempt=attempt.number, deployment=deployment))
+    return _observe(watch, incident, attempt, deadline_s, before=before)
+
+
+def _observe(watch: Watch, incident: Incident, attempt: Attempt, deadline_s: float, *, before: float) -> Attempt:
+    """Recovered, or rolled back: when patience ends, or at once when it got worse than ``before``, a share of bad."""
+    world, recovery = watch.world, watch.world.scenario.recovery
+    since_s = world.clock.now()
     watch.phase("observe")
-    patience_s = min(recovery.observe_s, max(0.0, deadline_s - deployed_s))
-    if watch.until(lambda: watch.good_run_since(deployed_s) is not None, patience_s):
+
+    def recovered() -> bool:
+        return watch.good_run_since(since_s) is not None
+
+    def worse() -> bool:
+        later = [window for window in watch.windows if window.start_s >= since_s]
+        return len(later) >= _WORSE_WINDOWS and _bad_share(later[-_WORSE_WINDOWS:]) > before + _WORSE_BY
+
+    watch.until(lambda: recovered() or worse(), min(recovery.observe_s, max(0.0, deadline_s - since_s)))
+    if recovered():
         return replace(attempt, outcome="recovered", reason=f"{recovery.consecutive} good windows in a row")
-    reason = _what_is_still_wrong(watch, deployed_s)
+    reason = _what_is_still_wrong(watch, since_s) + (", more than before" if worse() else "")
     watch.phase("rollback")
     back = watch.must(world.target.rollback, timeout_s=_DEPLOY_TIMEOUT_S, what="the rollback")
-    world.emit(
-        RolledBack(
-            at_s=world.clock.now(), incident_id=incident.id, attempt=attempt.number, deployment=back, reason=reason
-        )
-    )
+    at_s, number = world.clock.now(), attempt.number
+    world.emit(RolledBack(at_s=at_s, incident_id=incident.id, attempt=number, deployment=back, reason=reason))
     return replace(attempt, outcome="not_recovered", reason=reason)
+
+
+def _bad_share(windows: list[Window]) -> float:
+    arrivals = sum(window.arrivals for window in windows)
+    return sum(window.bad for window in windows) / arrivals if arrivals else 1.0
 
 
 def _require_still_broken(watch: Watch, since_s: float) -> None:
