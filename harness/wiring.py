@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import re
 import secrets
 import shutil
 import time
@@ -200,7 +201,7 @@ def utc_now() -> str:
 def _trial(loaded: LoadedScenario, options: Options, chosen: Chosen) -> Trial:
     name, now = loaded.spec.metadata.name, datetime.now(UTC)
     return Trial(
-        id=f"{now:%Y%m%d-%H%M%S}-{name}-{chosen.fixer.name}-{secrets.token_hex(2)}",
+        id=f"{now:%Y%m%d-%H%M%S}-{name}-{re.sub('[^A-Za-z0-9_.-]', '-', chosen.fixer.name)}-{secrets.token_hex(4)}",
         scenario=name,
         scenario_hash=loaded.hash,
         fixer=chosen.fixer.name,
@@ -230,5 +231,6 @@ def _patcher(loaded: LoadedScenario) -> Patcher:
 def _tracker(supervisor: Supervisor, folder: Path) -> Child:
     """MLflow takes seconds to import: it follows the journal from a process of its own, which gets no model's key."""
     env = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    env["PYTHONPATH"] = str(_ROOT)  # also where the harness is not installed
     log = folder / "logs" / "mlflow.log"
     return supervisor.start("tracker", tracking_command(folder), env=env, cwd=folder, log=log)

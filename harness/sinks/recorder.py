@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from types import TracebackType
 from typing import Self
 
@@ -23,6 +24,8 @@ from harness.model.event import (
     TrialStarted,
 )
 from harness.model.verdict import Trial
+
+logger = logging.getLogger(__name__)
 
 
 class Recorder:
@@ -54,7 +57,10 @@ class Recorder:
             try:
                 self._record(event, self._trial)
             except SQLAlchemyError as error:
-                raise _unavailable(f"{event.type} could not be recorded", error) from error
+                lost = _unavailable(f"{event.type} could not be recorded", error)
+                if not isinstance(event, TrialEnded):
+                    raise lost from error
+                logger.warning("%s", lost)  # the verdict stands in the journal: a record that missed it spoils nothing
 
     def _record(self, event: Event, trial: Trial) -> None:
         with Session(self._engine) as session, session.begin():

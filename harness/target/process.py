@@ -27,7 +27,7 @@ _READY_TIMEOUT_S = 20.0
 _PREPARE_TIMEOUT_S = 60.0
 _CANARY_MIGRATION_TIMEOUT_S = 20.0  # together with the canary's start, within what the trial allows a deployment
 _FORK_TIMEOUT_S = 2.0  # all workers of a release are forked in milliseconds; one may want fewer than the last had
-_STOP_TIMEOUT_S = 2.0  # who is stopped serves nobody any more; what it holds, the database takes back
+_STOP_TIMEOUT_S = 0.5  # who is stopped serves nobody any more; what it holds, the database takes back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,7 @@ class ProcessTarget:
             self._env = self._environment(self._port, "live")
             for step in (*self._manifest.migrate, *self._manifest.prepare):
                 self._run(step, self._workspace.folder, self._env)
+            standing.wait_ready()
             stack.callback(self._stop_processes)
             self._start_web()
             self._restart_workers()

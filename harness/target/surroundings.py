@@ -14,11 +14,11 @@ from typing import Protocol
 from harness.model.app import AppManifest, Command, UpstreamApp
 from harness.model.source import Upstream
 from harness.services.ready import http_ready
-from harness.services.supervisor import Supervisor, free_port
+from harness.services.supervisor import Child, Supervisor, free_port
 from harness.services.valkey import valkey_running
 
 _READY_TIMEOUT_S = 20.0
-_STOP_TIMEOUT_S = 2.0
+_STOP_TIMEOUT_S = 0.5
 _ROOT = Path(__file__).resolve().parents[2]  # where mock_api can be imported from, installed or not
 
 
@@ -36,6 +36,7 @@ class Standing:
 
     env: Mapping[str, str]
     upstreams: Mapping[str, Upstream]
+    wait_ready: Callable[[], None]  # until the upstreams answer; they boot while the app is prepared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,16 +54,25 @@ class Surroundings:
         """All that the manifest asks for, fresh and empty; gone when left. ServiceUnavailable, TargetNotReady."""
         env: dict[str, str] = {}
         upstreams: dict[str, Upstream] = {}
+        booting: dict[str, Child] = {}
+
+        def wait_ready() -> None:
+            for url, child in booting.items():
+                http_ready(f"{url}/health", timeout_s=_READY_TIMEOUT_S, child=child)
+
         with ExitStack() as stack:
+            for upstream in manifest.upstreams:
+                child, reached = self._upstream(upstream)
+                stack.callback(child.stop)
+                booting[reached.url] = child
+                upstreams[upstream.name] = reached
+                env[upstream.env] = reached.url
             if manifest.services.postgres:
                 env[manifest.services.postgres] = self._database(stack)
             if manifest.services.redis:
                 running = valkey_running(self.supervisor, log=self.logs / "valkey.log", external_url=self.redis_url)
                 env[manifest.services.redis] = stack.enter_context(running)
-            for upstream in manifest.upstreams:
-                upstreams[upstream.name] = self._upstream(stack, upstream)
-                env[upstream.env] = upstreams[upstream.name].url
-            yield Standing(env=env, upstreams=upstreams)
+            yield Standing(env=env, upstreams=upstreams, wait_ready=wait_ready)
 
     def _database(self, stack: ExitStack) -> str:
         databases, name = self.databases(), f"app_{secrets.token_hex(4)}"
@@ -70,7 +80,7 @@ class Surroundings:
         stack.callback(databases.drop_database, name)
         return databases.url(name)
 
-    def _upstream(self, stack: ExitStack, upstream: UpstreamApp) -> Upstream:
+    def _upstream(self, upstream: UpstreamApp) -> tuple[Child, Upstream]:
         port, token = free_port(), secrets.token_urlsafe(16)
         env = {
             "PATH": os.environ.get("PATH", os.defpath),
@@ -88,10 +98,7 @@ class Surroundings:
             log=self.logs / f"{upstream.name}.log",
             stop_timeout_s=_STOP_TIMEOUT_S,
         )
-        stack.callback(child.stop)
-        url = f"http://127.0.0.1:{port}"
-        http_ready(f"{url}/health", timeout_s=_READY_TIMEOUT_S, child=child)
-        return Upstream(url=url, admin_token=token)
+        return child, Upstream(url=f"http://127.0.0.1:{port}", admin_token=token)
 
 
 def with_interpreter(command: Command) -> list[str]:
