@@ -43,17 +43,12 @@ class PlaybookFixer:
         failed = [attempt for attempt in earlier if attempt.outcome != "recovered"]
         spent = {line.strip() for each in failed if each.fix for line in each.fix.remediation.splitlines()}
         for passage in passages:
-            untried = [remedy for remedy in passage.remedies if remedy_line(remedy) not in spent]
+            untried = [remedy for remedy in passage.remedies if remedy.applied not in spent]
             applied = _apply(passage, untried, tree)
             if applied.edits:
                 confidence = _confidence(incident, applied, passages, failures=len(failed))
                 return _fix(applied, confidence)
         return Fix(root_cause=_why_none(passages, spent), model=self.model)
-
-
-def remedy_line(remedy: Remedy) -> str:
-    """How a fix says that it applied a remedy, such as ``Remedy applied: statement_timeout ms=500``."""
-    return " ".join(("Remedy applied:", remedy.name, *(f"{k}={v}" for k, v in sorted(remedy.parameters.items()))))
 
 
 def _apply(passage: Passage, remedies: Sequence[Remedy], tree: SourceTree) -> _Applied:
@@ -83,7 +78,7 @@ def _confidence(incident: Incident, applied: _Applied, passages: Sequence[Passag
 
 def _fix(applied: _Applied, confidence: float) -> Fix:
     sections = _sections(applied.passage.text)
-    lines = [remedy_line(remedy) for remedy in applied.remedies]
+    lines = [remedy.applied for remedy in applied.remedies]
     remediation = "\n".join((*lines, f"As in {applied.passage.id}: {applied.passage.title}", ""))
     steps = _STEP.split(sections.get("Verification", ""))
     return Fix(
@@ -108,8 +103,8 @@ def _why_none(passages: Sequence[Passage], spent: set[str]) -> str:
         return "No past incident resembles this one, so the playbook has nothing to go by."
     if not named:
         return f"None of the {len(passages)} past incidents found has an automatic remedy."
-    tried = sorted({remedy.name for remedy in named if remedy_line(remedy) in spent})
-    untried = sorted({remedy.name for remedy in named if remedy_line(remedy) not in spent})
+    tried = sorted({remedy.name for remedy in named if remedy.applied in spent})
+    untried = sorted({remedy.name for remedy in named if remedy.applied not in spent})
     reasons = [f"{', '.join(untried)}: nothing in the code matches"] if untried else []
     reasons += [f"{', '.join(tried)}: tried before without recovery"] if tried else []
     return f"No remedy is left to apply ({'; '.join(reasons)})."

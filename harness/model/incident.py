@@ -39,6 +39,11 @@ class Remedy:
     name: str
     parameters: dict[str, str | int | float | bool]
 
+    @property
+    def applied(self) -> str:
+        """The line by which a fix says that it did this, such as ``Remedy applied: statement_timeout ms=500``."""
+        return " ".join(("Remedy applied:", self.name, *(f"{k}={v}" for k, v in sorted(self.parameters.items()))))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:

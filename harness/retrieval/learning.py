@@ -31,7 +31,7 @@ def learnt_document(incident: Incident, fix: Fix, known: Iterable[Remedy] = ()) 
     it. Only remedies that the corpus recommends already are taken over, so a text cannot invent one.
     """
     applied = {line.strip() for line in fix.remediation.splitlines()}
-    remedies = [remedy for remedy in known if remedy_line(remedy) in applied]
+    remedies = [remedy for remedy in known if remedy.applied in applied]
     name = re.sub(r"[^a-z0-9._-]+", "-", incident.id.lower()).strip("-.")[:100]
     front = {
         "id": f"learned-{name or 'incident'}",
@@ -45,11 +45,6 @@ def learnt_document(incident: Incident, fix: Fix, known: Iterable[Remedy] = ()) 
     header = yaml.safe_dump(front, sort_keys=False, allow_unicode=False, width=10_000)
     text = f"---\n{header}---\n\n{_body(incident, fix)}"
     return parse_document(text, Path(f"{front['id']}.md")), text
-
-
-def remedy_line(remedy: Remedy) -> str:
-    """How a fix says that it applied a remedy, such as ``Remedy applied: statement_timeout ms=500``."""
-    return " ".join(("Remedy applied:", remedy.name, *(f"{k}={v}" for k, v in sorted(remedy.parameters.items()))))
 
 
 def write_document(folder: Path, document: Document, text: str) -> Path:

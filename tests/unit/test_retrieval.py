@@ -10,7 +10,6 @@ import pytest
 from harness.model.fix import Fix, ReplaceText, WriteFile
 from harness.model.incident import Incident
 from harness.retrieval.corpus import load_corpus
-from harness.retrieval.learning import remedy_line
 from harness.retrieval.lexical import LexicalRetriever
 from harness.retrieval.memory import MemoryRetriever
 from harness.retrieval.query import LOG_LINES, query_text
@@ -206,7 +205,7 @@ def test_learning_twice_overwrites(lexical: LexicalRetriever, tmp_path: Path) ->
 
 def test_only_remedies_that_are_known_are_taken_over(lexical: LexicalRetriever, tmp_path: Path) -> None:
     known = lexical.search("statement timeout seat map", 1)[0].remedies[0]
-    text = f"{remedy_line(known)}\nRemedy applied: statement_timeout ms=1\nRemedy applied: delete_everything now=True"
+    text = f"{known.applied}\nRemedy applied: statement_timeout ms=1\nRemedy applied: delete_everything now=True"
     lexical.learn(incident(), Fix(root_cause="", remediation=text))
     assert load_corpus(tmp_path / "learned")[0].remedies == (known,)
 

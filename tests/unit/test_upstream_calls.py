@@ -425,7 +425,7 @@ class Api:
 """
     send, arguments = after.rsplit("(url", 1)
     guarded = f'upstream_guard.guarded("Api.ask", {send}, url{arguments}'
-    expected = source.format(call=guarded).replace("import httpx\n", "import httpx\n\nfrom app import upstream_guard\n")
+    expected = source.format(call=guarded).replace("import httpx\n", "import httpx\n\nfrom . import upstream_guard\n")
     assert calls(source.format(call=before)) == expected
 
 
@@ -458,6 +458,9 @@ async def ask(url):
     async with httpx.AsyncClient(timeout=None) as client:
         return await client.get(url, timeout=None)
 
+def wait(url, http: httpx.AsyncClient):
+    return asyncio.run(http.get(url))
+
 def read(url):
     with httpx.stream("GET", url) as response:
         return response.read()
@@ -481,16 +484,24 @@ def test_a_client_made_in_one_module_is_known_in_another() -> None:
     assert "httpx.Client(timeout=0.3)" in after["shop/web.py"]
     assert 'guarded("pay", made().post, ' in after["shop/api/pay.py"]
     assert set(after) - set(files) == {"shop/api/upstream_guard.py"}
-    assert "from shop.api import upstream_guard\n" in after["shop/api/pay.py"]
+    assert "from . import upstream_guard\n" in after["shop/api/pay.py"]
 
 
 @pytest.mark.parametrize(
     ("files", "line"),
     [
         ({"pay.py": FUNCTION}, "import upstream_guard"),
-        ({"src/shop/__init__.py": "", "src/shop/pay.py": FUNCTION}, "from shop import upstream_guard"),
-        ({"shop/pay.py": FUNCTION, "wsgi.py": "from shop.pay import charge\n"}, "from shop import upstream_guard"),
         ({"service/pay.py": FUNCTION}, "import upstream_guard"),
+        ({"src/shop/__init__.py": "", "src/shop/pay.py": FUNCTION}, "from . import upstream_guard"),
+        (
+            {"shop/pay.py": FUNCTION.replace("\n\ndef", "\n\nfrom .x import y\n\ndef", 1)},
+            "from . import upstream_guard",
+        ),
+        ({"shop/pay.py": FUNCTION, "wsgi.py": "from shop.pay import charge\n"}, "from shop import upstream_guard"),
+        (
+            {"a/shop/__init__.py": "", "a/shop/pay.py": FUNCTION, "main.py": "import a.shop.pay\n"},
+            "from a.shop import upstream_guard",
+        ),
     ],
 )
 def test_the_guard_is_imported_as_its_neighbours_are(files: dict[str, str], line: str) -> None:
@@ -509,6 +520,11 @@ def test_the_parameters_are_written_into_the_guard() -> None:
     assert guard["at_most"](0.5) == httpx.Timeout(0.5)
     assert guard["at_most"](httpx.Timeout(1, read=None)) == httpx.Timeout(1, read=2.0)
     assert guard["at_most"](httpx.USE_CLIENT_DEFAULT) == httpx.Timeout(2.0)
+
+
+def test_tenacity_without_arguments() -> None:
+    after = calls("import httpx\nfrom tenacity import retry\n\n@retry\ndef ask():\n    return httpx.get('http://a')\n")
+    assert "@retry(stop=upstream_guard.was_refused)\ndef ask" in after
 
 
 def test_a_file_of_that_name_is_not_overwritten() -> None:

@@ -10,9 +10,9 @@ from harness.fixing.remedies.upstream_calls import bound_upstream_calls
 from harness.model.fix import WriteFile
 from harness.model.source import SourceTree
 
-Remedy = Callable[[SourceTree, Mapping[str, str | int | float | bool]], list[WriteFile]]
+Codemod = Callable[[SourceTree, Mapping[str, str | int | float | bool]], list[WriteFile]]
 
-REMEDIES: Mapping[str, Remedy] = {
+REMEDIES: Mapping[str, Codemod] = {
     "statement_timeout": statement_timeout,
     "bound_upstream_calls": bound_upstream_calls,
     "select_columns": select_columns,

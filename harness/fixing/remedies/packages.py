@@ -9,30 +9,43 @@ import libcst as cst
 
 from harness.model.source import SourceTree
 
+_RELATIVE = re.compile(r"^\s*from\s+\.", re.MULTILINE)
 
-def import_line(tree: SourceTree, path: str) -> str:
-    """The absolute import of the module at ``path`` by its own name, such as ``from shop import prices``."""
+
+def import_line(tree: SourceTree, importer: str, path: str) -> str:
+    """How the module at ``importer`` gets the module at ``path`` by its own name, such as ``from shop import prices``.
+
+    By the package name that the tree's own imports use; else relative inside a package; else as a plain module.
+    """
     folder, name = PurePosixPath(path).parent, PurePosixPath(path).stem
-    package = dotted(tree, folder)
+    package = _name_in_use(tree, folder.parts)
+    if not package and PurePosixPath(importer).parent == folder and _is_package(tree, folder, importer):
+        package = "."
+    package = package or ".".join(_packages_above(tree, folder.parts))
     return f"from {package} import {name}" if package else f"import {name}"
 
 
-def dotted(tree: SourceTree, folder: PurePosixPath) -> str:
-    """The package that ``folder`` is; empty for a folder of plain modules.
+def _name_in_use(tree: SourceTree, folders: tuple[str, ...]) -> str:
+    """The dotted name by which some module imports the folder, or something in it."""
+    candidates = [".".join(folders[start:]) for start in range(len(folders))]
+    return next((each for each in candidates if _matches(tree, rf"^\s*(?:from|import)\s+{re.escape(each)}\b")), "")
 
-    A folder without ``__init__.py`` is taken for a package when some module imports it by its name.
-    """
-    parts = folder.parts
-    top = len(parts)
-    while top and "/".join((*parts[:top], "__init__.py")) in tree.files:
+
+def _is_package(tree: SourceTree, folder: PurePosixPath, importer: str) -> bool:
+    return str(folder / "__init__.py") in tree.files or bool(_RELATIVE.search(tree.files[importer]))
+
+
+def _packages_above(tree: SourceTree, folders: tuple[str, ...]) -> tuple[str, ...]:
+    """The folders at the end that have an ``__init__.py`` each."""
+    top = len(folders)
+    while top and "/".join((*folders[:top], "__init__.py")) in tree.files:
         top -= 1
-    candidates = [parts[top:]] if top < len(parts) else [parts[start:] for start in range(len(parts))]
-    return next((".".join(each) for each in candidates if top < len(parts) or _is_imported(tree, each)), "")
+    return folders[top:]
 
 
-def _is_imported(tree: SourceTree, package: tuple[str, ...]) -> bool:
-    statement = re.compile(rf"^\s*(?:from|import)\s+{re.escape('.'.join(package))}\b", re.MULTILINE)
-    return any(path.endswith(".py") and statement.search(text) for path, text in tree.files.items())
+def _matches(tree: SourceTree, statement: str) -> bool:
+    pattern = re.compile(statement, re.MULTILINE)
+    return any(path.endswith(".py") and pattern.search(text) for path, text in tree.files.items())
 
 
 def with_import(module: cst.Module, line: str) -> cst.Module:
@@ -57,10 +70,12 @@ def with_import(module: cst.Module, line: str) -> cst.Module:
 
 
 def _package(statement: cst.SimpleStatementLine) -> str:
-    """The first name after ``from``, such as shop in ``from shop.prices import price``."""
+    """The first name after ``from``, such as shop in ``from shop.prices import price``, or a dot."""
     imported = statement.body[0]
-    if not isinstance(imported, cst.ImportFrom) or imported.relative:
+    if not isinstance(imported, cst.ImportFrom):
         return ""
+    if imported.relative:
+        return "."
     module: cst.BaseExpression | None = imported.module
     while isinstance(module, cst.Attribute):
         module = module.value

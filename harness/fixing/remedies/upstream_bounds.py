@@ -15,11 +15,11 @@ from harness.fixing.remedies.modules import (
     number_of,
     origin,
 )
-from harness.fixing.remedies.upstream_clients import TAKES_TIMEOUT, Clients, is_construction, is_request
+from harness.fixing.remedies.upstream_clients import TAKES_TIMEOUT, Clients, is_construction, request_kind
 
 
 def makes_requests(node: cst.CSTNode, clients: Clients, names: Names) -> bool:
-    """Whether there is a call through httpx in ``node``."""
+    """Whether there is a synchronous call through httpx in ``node``."""
     search = _Requests(clients, names)
     node.visit(search)
     return search.found
@@ -31,7 +31,7 @@ class _Requests(cst.CSTVisitor):
         self.found = False
 
     def visit_Call(self, node: cst.Call) -> None:
-        self.found = self.found or is_request(node, self._clients, self._names)
+        self.found = self.found or request_kind(node, self._clients, self._names) == "Client"
 
 
 class Bound(cst.CSTTransformer):
@@ -42,7 +42,6 @@ class Bound(cst.CSTTransformer):
         self._timeout_s, self._guard = timeout_s, guard
         self._scopes: list[cst.FunctionDef | cst.ClassDef] = []
         self._retry_loops: list[cst.For] = []
-        self._awaited: set[cst.CSTNode] = set()
         self.uses_guard = False
 
     def visit_ClassDef(self, node: cst.ClassDef) -> None:
@@ -68,22 +67,19 @@ class Bound(cst.CSTTransformer):
             self._retry_loops.remove(original_node)
         return updated_node
 
-    def visit_Await(self, node: cst.Await) -> None:
-        self._awaited.add(node.expression)
-
     def leave_Decorator(self, original_node: cst.Decorator, updated_node: cst.Decorator) -> cst.Decorator:
         if self._guard and comes_from(updated_node.decorator, self._names, "tenacity", "retry"):
             return updated_node.with_changes(decorator=self._stopping(cst.Call(func=updated_node.decorator)))
         return updated_node
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
-        if is_construction(original_node, self._names) or is_request(
+        if is_construction(original_node, self._names) or request_kind(
             original_node, self._clients, self._names, TAKES_TIMEOUT
         ):
             updated_node = self._limited(updated_node)
         if not self._guard:
             return updated_node
-        if is_request(original_node, self._clients, self._names) and not self._is_async(original_node):
+        if request_kind(original_node, self._clients, self._names) == "Client" and not self._in_coroutine():
             return self._guarded(updated_node)
         if self._retry_loops and comes_from(updated_node.func, self._names, "time", "sleep"):
             return updated_node.with_changes(func=self._from_guard("pause"))
@@ -91,9 +87,9 @@ class Bound(cst.CSTTransformer):
             return self._stopping(updated_node)
         return updated_node
 
-    def _is_async(self, call: cst.Call) -> bool:
+    def _in_coroutine(self) -> bool:
         functions = [scope for scope in self._scopes if isinstance(scope, cst.FunctionDef)]
-        return call in self._awaited or bool(functions and functions[-1].asynchronous)
+        return bool(functions and functions[-1].asynchronous)
 
     def _guarded(self, call: cst.Call) -> cst.Call:
         """``send(...)`` as ``guarded("where", send, ...)``; what stood on lines of its own still does."""

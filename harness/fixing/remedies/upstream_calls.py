@@ -43,7 +43,7 @@ def bound_upstream_calls(tree: SourceTree, parameters: Mapping[str, str | int | 
         changed = module.visit(bound)
         if bound.uses_guard:
             guarded = True
-            changed = with_import(changed, import_line(tree, guard))
+            changed = with_import(changed, import_line(tree, path, guard))
         if changed.code != tree.files[path]:
             edits.append(WriteFile(path=path, content=changed.code))
     return [*edits, WriteFile(path=guard, content=_guard_text(parameters))] if guarded else edits
