@@ -9,7 +9,7 @@ from sqlalchemy.engine import make_url
 
 VERSION_TABLE = "incident_version"  # a database that is shared with an app may hold that app's alembic_version
 MIGRATIONS = Path(__file__).with_name("migrations")
-_LOCK = 0x63_61_6F_31  # any number that all versions of the harness agree on
+LOCK = 0x63_61_6F_31  # any number that all versions of the harness agree on
 
 
 def engine(url: str) -> Engine:
@@ -27,7 +27,7 @@ def migrate(database: Engine) -> None:
     with database.begin() as connection:
         if _version(connection) == newest_version():
             return
-        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))  # held until this transaction ends
+        connection.execute(select(func.pg_advisory_xact_lock(LOCK)))  # held until this transaction ends
         _upgrade(connection)
 
 

@@ -36,7 +36,7 @@ def heal(watch: Watch, incident: Incident, *, deadline_s: float) -> list[Attempt
     """Attempts in order. The last one recovered, or the budget or the horizon is used up, or the fixer abstained."""
     attempts: list[Attempt] = []
     clock = watch.world.clock
-    broken_since_s = clock.now()  # what runs since then is the broken release, whatever was proposed
+    broken_since_s = watch.bit_s if watch.bit_s is not None else clock.now()  # what runs since then is broken
     while len(attempts) < watch.world.scenario.budget.attempts and clock.now() < deadline_s:
         attempt = _attempt(watch, incident, attempts, broken_since_s, deadline_s)
         attempts.append(attempt)

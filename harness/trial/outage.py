@@ -26,6 +26,7 @@ def inject(watch: Watch, stack: ExitStack, endpoints: Endpoints) -> tuple[float,
         while clock.now() < started_s + spec.at_s:
             watch.pump()
         if injected_s is None:
+            watch.pump(0.0)  # what the app has logged up to here is no signal
             injected_s = watch.armed_s = clock.now()
         switch_on = partial(stack.enter_context, fault.active(endpoints))
         active.append(watch.must(switch_on, timeout_s=_FAULT_TIMEOUT_S, what=f"the injection of {fault.kind}"))
@@ -45,6 +46,7 @@ def degraded_and_detected(watch: Watch, injected_s: float, commit: str) -> tuple
         if incident is None and watch.signals:
             incident = _file(watch, commit)
         if not bit and (bit := _bite(watch, injected_s)):
+            watch.bit_s = now
             world.emit(FaultBit(at_s=now, evidence=bit))
         if not bit and now - all_on_s > scenario.recovery.bite_within_s:
             raise FaultDidNotBite(

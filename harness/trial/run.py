@@ -79,7 +79,7 @@ def _measure(watch: Watch, stack: ExitStack, endpoints: Endpoints) -> tuple[Verd
     functional: tuple[CheckResult, ...] = ()
     recovered = None
     if incident:
-        attempts, recovered = _healed_or_horizon(watch, incident)
+        incident, attempts, recovered = _healed_or_horizon(watch, incident)
         if attempts and attempts[-1].outcome == "recovered":
             watch.phase("checks")
             functional = _functional(watch, endpoints)
@@ -115,20 +115,23 @@ def _was_interrupted(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _healed_or_horizon(watch: Watch, incident: Incident) -> tuple[list[Attempt], tuple[Window, Window] | None]:
-    """The attempts, and the good run that followed one, or came by itself before the horizon."""
+def _healed_or_horizon(
+    watch: Watch, incident: Incident
+) -> tuple[Incident, list[Attempt], tuple[Window, Window] | None]:
+    """The incident with its evidence, the attempts, and the good run: after a fix, or by itself before the horizon."""
     clock, scenario = watch.world.clock, watch.world.scenario
     deadline_s = clock.now() + scenario.recovery.horizon_s
     watch.phase("gather")
     watch.until(lambda: False, scenario.detection.gather_s)
+    incident = watch.describe(incident.id, incident.detected_at)
     attempts = heal(watch, incident, deadline_s=deadline_s)
     last = attempts[-1] if attempts else None
     if last and last.outcome == "recovered" and last.deployed_s is not None:
-        return attempts, watch.good_run_since(last.deployed_s)
+        return incident, attempts, watch.good_run_since(last.deployed_s)
     watch.phase("watch")
     given_up_s = clock.now()
     watch.until(lambda: watch.good_run_since(given_up_s) is not None, max(0.0, deadline_s - given_up_s))
-    return attempts, watch.good_run_since(given_up_s)
+    return incident, attempts, watch.good_run_since(given_up_s)
 
 
 def _functional(watch: Watch, endpoints: Endpoints) -> tuple[CheckResult, ...]:

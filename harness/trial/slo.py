@@ -57,7 +57,7 @@ def burning(slos: Sequence[Slo], windows: Sequence[Window], rule: BurnRate) -> s
             burn_rate(slo, [window for window in windows if window.end_s > now_s - span_s + 1e-9])
             for span_s in (rule.long_s, rule.short_s)
         )
-        if min(long, short) >= rule.factor:
+        if min(long, short) >= rule.factor * (1 - 1e-9):
             return (
                 f"{slo.name} burns its error budget {long:.0f} times too fast over {rule.long_s:g} s "
                 f"and {short:.0f} times over {rule.short_s:g} s"

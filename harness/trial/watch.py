@@ -33,6 +33,7 @@ class Watch:
         self.lines: deque[str] = deque(maxlen=_LOG_LINES_KEPT)
         self.signals: dict[SignalKind, Signal] = {}
         self.armed_s: float | None = None  # from when on signals count: the injection
+        self.bit_s: float | None = None  # when the SLOs were seen to break under the fault
         self._traffic: Traffic | None = None
         self._phases: list[tuple[str, float]] = []
 
