@@ -21,18 +21,20 @@ class BadRelease:
     @contextmanager
     def active(self, endpoints: Endpoints) -> Iterator[_Released]:
         before = self._target.source()
-        deployment = self._target.release(self._spoil(before))
-        yield _Released(before.commit, deployment.commit)
+        spoilt = self._spoil(before)
+        paths = sorted(before.files.keys() | spoilt.files.keys())
+        changed = [path for path in paths if before.files.get(path) != spoilt.files.get(path)]
+        yield _Released(self._target.release(spoilt).commit, changed)
 
 
 class _Released:
-    def __init__(self, before: str, after: str) -> None:
-        self._before, self._after = before, after
+    def __init__(self, commit: str, changed: list[str]) -> None:
+        self._commit, self._changed = commit, changed
 
     def check(self) -> CheckResult:
         """A release that changed nothing would leave nothing to heal."""
         return CheckResult(
             name="fault still on (release)",
-            passed=self._before != self._after,
-            evidence=f"the bad release {self._after[:12]} replaced {self._before[:12]} under load",
+            passed=bool(self._changed),
+            evidence=f"released under load: {self._commit[:12]}, which changes {', '.join(self._changed) or 'nothing'}",
         )

@@ -258,9 +258,7 @@ BROKEN = {
 }
 
 
-def test_a_canary_keeps_what_is_broken_from_the_users(
-    supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_canary_keeps_what_is_broken_from_the_users(supervisor: Supervisor, tmp_path: Path) -> None:
     target = process_target(supervisor, tmp_path, ready_timeout_s=3.0)
     with target.running() as endpoints:
         before = target.source()

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, func, inspect, select, text
 from sqlalchemy.orm import Session
 
 from harness.errors import ServiceUnavailable
 from harness.incidents import store
-from harness.incidents.database import VERSION_TABLE, engine, migrate, newest_version
+from harness.incidents.database import LOCK, VERSION_TABLE, engine, migrate, newest_version
 from harness.incidents.record import Base, IncidentRecord
 from harness.model.event import FixProposed, IncidentCreated
 from harness.model.fix import Cost
@@ -24,6 +24,7 @@ from harness.services.supervisor import Supervisor
 from harness.sinks.recorder import Recorder
 from tests import events as sample
 
+WAIT_S = 20.0  # far more than any step here takes, also on a machine that is busy
 RECORDED = {
     "error_code", "symptoms", "breadcrumbs", "root_cause", "remediation", "verification", "rag_query", "rag_response",
     "rag_confidence", "backboard_doc_id", "resolved", "detected_at", "updated_at",
@@ -93,24 +94,20 @@ def test_the_table_of_another_program_is_left_alone(other: Engine) -> None:
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "theirs"
 
 
-def test_processes_that_migrate_at_once_all_succeed(url: str, other: Engine) -> None:
-    code = (
-        "import sys; from harness.incidents.database import engine, migrate;"
-        "database = engine(sys.argv[1]); sys.stdin.read(); migrate(database)"
-    )
-    command = [sys.executable, "-c", code, url]
-    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
-    for process in processes:  # all have imported by the time the first of them may go
-        assert process.stdin
-        process.stdin.close()
-    errors = []
-    for process in processes:
-        with process:
-            assert process.stderr
-            errors.append(process.stderr.read().decode())
-    assert [process.returncode for process in processes] == [0] * 4, errors
-    with other.connect() as connection:
-        assert connection.scalar(text(f"SELECT count(*) FROM {VERSION_TABLE}")) == 1
+def test_those_who_migrate_at_once_wait_for_one_another(other: Engine) -> None:
+    """Both have seen an empty database; with a lock in their way, neither can begin before the other is there."""
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    with ThreadPoolExecutor() as pool, other.connect() as watcher:
+        with other.begin() as holder:
+            holder.execute(select(func.pg_advisory_xact_lock(LOCK)))
+            both = [pool.submit(migrate, other) for _ in range(2)]
+            deadline = time.monotonic() + WAIT_S
+            while watcher.scalar(waiting) != 2:
+                assert time.monotonic() < deadline, "nobody waits for the lock"
+                time.sleep(0.01)
+        for one in both:
+            one.result(WAIT_S)
+        assert watcher.scalar(text(f"SELECT count(*) FROM {VERSION_TABLE}")) == 1
 
 
 # --- the recorder

@@ -1,0 +1,172 @@
+"""What every implementation of ports.Check promises, and how a folder of pytest files is judged."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.typing import ResponseReturnValue
+from werkzeug.serving import make_server
+
+from harness.checks.folder import FolderCheck
+from harness.checks.memory import ScriptedCheck
+from harness.model.source import Endpoints, Upstream
+from harness.model.verdict import CheckResult
+from harness.ports import Check
+
+HEAD = "import os, urllib.request\n\n\ndef get(path):\n    return urllib.request.urlopen(os.environ['CHECK_URL'] + path).read()\n\n\n"
+GOOD = HEAD + "def test_words_come():\n    assert get('/words') == b'words'\n"
+BAD = HEAD + "def test_orders_are_stored_once():\n    assert get('/words') == b'orders', 'no orders'\n"
+
+
+@pytest.fixture(scope="module")
+def endpoints() -> Iterator[Endpoints]:
+    app = Flask(__name__)
+
+    @app.get("/words")
+    def words() -> ResponseReturnValue:
+        return "words"
+
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    upstreams = {"payments": Upstream(url="http://127.0.0.1:1", admin_token="token")}
+    yield Endpoints(url=f"http://127.0.0.1:{server.port}", upstreams=upstreams)
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def folder_check(tmp_path: Path, *, timeout_s: float = 60.0, **files: str) -> FolderCheck:
+    folder = tmp_path / "checks"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / f"{name}.py").write_text(content)
+    return FolderCheck(folder, log=tmp_path / "checks.log", timeout_s=timeout_s)
+
+
+def passed(results: Sequence[CheckResult]) -> dict[str, bool]:
+    return {result.name: result.passed for result in results}
+
+
+# --- every check ---
+
+
+@pytest.fixture(params=["scripted", "folder"])
+def check(request: pytest.FixtureRequest, tmp_path: Path) -> Check:
+    if request.param == "folder":
+        return folder_check(tmp_path, test_good=GOOD, test_bad=BAD)
+    return ScriptedCheck(
+        CheckResult(name="words come", passed=True, evidence="holds"),
+        CheckResult(name="orders are stored once", passed=False, evidence="no orders"),
+    )
+
+
+def test_it_gives_one_result_a_statement_with_evidence(check: Check, endpoints: Endpoints) -> None:
+    results = check.run(endpoints, 7)
+    assert check.name
+    assert passed(results) == {"words come": True, "orders are stored once": False}
+    assert all(result.evidence for result in results)
+    assert "no orders" in next(result.evidence for result in results if not result.passed)
+
+
+def test_it_can_be_run_again(check: Check, endpoints: Endpoints) -> None:
+    assert passed(check.run(endpoints, 7)) == passed(check.run(endpoints, 8))
+
+
+# --- a folder of pytest files ---
+
+ODD = {
+    "skipped": ("import pytest\n\n\ndef test_it():\n    pytest.skip('not today')\n", {"it": False}, "not today"),
+    "expected to fail": (
+        "import pytest\n\n\n@pytest.mark.xfail\ndef test_it():\n    assert False\n",
+        {"it": False},
+        "",
+    ),
+    "error before it": (
+        "import pytest\n\n\n@pytest.fixture\ndef words():\n    raise OSError('no words')\n\n\ndef test_it(words): ...\n",
+        {"it": False},
+        "no words",
+    ),
+    "cannot be imported": ("import nowhere\n\n\ndef test_it(): ...\n", {"test_odd": False}, "collection failure"),
+    "no Python": ("def test_it(:\n", {"test_odd": False}, "collection failure"),
+    "no test": ("WORDS = 1\n", {"hidden checks": False}, "no test was found"),
+    "ends the process": (
+        "import os\n\n\ndef test_it(): ...\n\n\ndef test_more():\n    os._exit(0)\n",
+        {"hidden checks": False},
+        "ended with code 0",
+    ),
+    "breaks off": (
+        "import pytest\n\n\ndef test_it():\n    pytest.exit('enough', returncode=0)\n",
+        {"hidden checks": False},
+        "ended with code 0",
+    ),
+    "parametrized": (
+        "import pytest\n\n\n@pytest.mark.parametrize('size', [1, 2])\ndef test_size(size):\n    assert size == 1\n",
+        {"size[1]": True, "size[2]": False},
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "names", "evidence"), ODD.values(), ids=ODD.keys())
+def test_only_what_was_seen_to_hold_has_passed(
+    tmp_path: Path, endpoints: Endpoints, content: str, names: dict[str, bool], evidence: str
+) -> None:
+    results = folder_check(tmp_path, test_odd=content).run(endpoints, 7)
+    assert passed(results) == names
+    assert evidence in " ".join(result.evidence for result in results)
+
+
+def test_an_empty_folder_and_one_that_is_gone_fail(tmp_path: Path, endpoints: Endpoints) -> None:
+    check = folder_check(tmp_path)
+    assert passed(check.run(endpoints, 7)) == {"hidden checks": False}
+    (tmp_path / "checks").rmdir()
+    (result,) = check.run(endpoints, 7)
+    assert not result.passed and str(tmp_path / "checks.log") in result.evidence
+
+
+def test_what_does_not_end_in_time_fails(tmp_path: Path, endpoints: Endpoints) -> None:
+    stuck = "import time\n\n\ndef test_it(): ...\n\n\ndef test_stuck():\n    time.sleep(600)\n"
+    (result,) = folder_check(tmp_path, timeout_s=2.0, test_stuck=stuck).run(endpoints, 7)
+    assert not result.passed and "did not end within 2 s" in result.evidence
+
+
+LOOK = """\
+import json, os, pathlib
+
+def test_look():
+    pathlib.Path({path!r}).write_text(json.dumps(dict(os.environ)))
+"""
+
+
+def test_the_tests_are_told_where_and_with_which_seed_and_nothing_else(
+    tmp_path: Path, endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", "secret")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--collect-only")
+    seen = tmp_path / "seen.json"
+    results = folder_check(tmp_path, test_look=LOOK.format(path=str(seen))).run(endpoints, 7)
+    assert passed(results) == {"look": True}
+    env = json.loads(seen.read_text())
+    assert (env["CHECK_URL"], env["CHECK_SEED"]) == (endpoints.url, "7")
+    assert (env["CHECK_UPSTREAM_PAYMENTS_URL"], env["CHECK_UPSTREAM_PAYMENTS_TOKEN"]) == ("http://127.0.0.1:1", "token")
+    assert not {name for name in env if "KEY" in name or "ADDOPTS" in name}
+
+
+def test_settings_and_modules_around_the_folder_have_no_part_in_it(tmp_path: Path, endpoints: Endpoints) -> None:
+    (tmp_path / "conftest.py").write_text("raise RuntimeError('the conftest above was read')\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --collect-only\n")
+    check = folder_check(tmp_path, test_good=GOOD, conftest="import pytest\n", json="raise RuntimeError('shadowed')\n")
+    assert passed(check.run(endpoints, 7)) == {"words come": True}
+    assert not list((tmp_path / "checks").glob("**/__pycache__")) and not list(tmp_path.rglob(".pytest_cache"))
+
+
+def test_evidence_is_bounded(tmp_path: Path, endpoints: Endpoints) -> None:
+    loud = "def test_loud():\n    assert False, 'x' * 100_000\n"
+    (result,) = folder_check(tmp_path, test_loud=loud).run(endpoints, 7)
+    assert not result.passed and len(result.evidence) <= 300

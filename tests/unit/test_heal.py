@@ -1,0 +1,141 @@
+"""What else may happen to a fix on its way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from harness.errors import MeasurementError, TargetNotReady
+from harness.load.memory import Quality
+from harness.model.event import Deployed, RolledBack, WindowObserved
+from harness.model.fix import Fix
+from harness.model.incident import Incident, Passage
+from harness.model.source import Deployment, SourceTree
+from harness.model.verdict import Outcome
+from harness.retrieval.memory import MemoryRetriever
+from harness.trial.watch import Watch
+from tests.world import SICK, WEAK, AnsweringFixer, Simulation, fix
+
+WORSE = {"browse": Quality(failed=1.0), "buy": Quality(failed=1.0)}
+A_LITTLE_SICK = {"browse": Quality(failed=0.3), "buy": Quality(failed=0.3)}
+
+
+def observed_s(simulation: Simulation) -> list[float]:
+    """How long each deployment was looked at before it was rolled back."""
+    live = [event.at_s for event in simulation.sink.events if isinstance(event, Deployed)]
+    back = [event.at_s for event in simulation.sink.events if isinstance(event, RolledBack)]
+    return [end - start for start, end in zip(live, back, strict=False)]
+
+
+def test_a_fix_that_makes_it_worse_is_rolled_back_at_once() -> None:
+    simulation = Simulation(AnsweringFixer(fix(WEAK + "raise SystemExit\n"), fix(WEAK + "# no help\n"), fix()))
+
+    def serves() -> Mapping[str, Quality]:
+        if not simulation.fault.on or simulation.cured:
+            return {}
+        return WORSE if "SystemExit" in simulation.target.source().files["app.py"] else A_LITTLE_SICK
+
+    simulation.serves = serves
+    verdict = simulation.run()
+    worse, useless = observed_s(simulation)
+    assert worse < useless and useless >= simulation.scenario.recovery.observe_s
+    assert "more than before" in verdict.attempts[0].reason and "more than before" not in verdict.attempts[1].reason
+
+
+def test_a_fix_that_takes_some_windows_to_work_is_waited_for() -> None:
+    simulation = Simulation(AnsweringFixer(fix()))
+    cured_for = iter([*[SICK] * 2, *[{}] * 99])
+    simulation.serves = lambda: next(cured_for) if simulation.cured else SICK if simulation.fault.on else {}
+    verdict = simulation.run()
+    assert verdict.outcome is Outcome.HEALED
+    assert verdict.times.deploy_s and verdict.times.recover_s and verdict.times.recover_s - verdict.times.deploy_s >= 2
+
+
+def test_only_windows_that_begin_after_the_deployment_speak_for_the_fix() -> None:
+    simulation = Simulation(AnsweringFixer(fix()))
+    verdict = simulation.run()
+    (live,) = (event.at_s for event in simulation.sink.events if isinstance(event, Deployed))
+    first = next(
+        event.window.start_s
+        for event in simulation.sink.events
+        if isinstance(event, WindowObserved) and event.window.start_s >= live
+    )
+    assert verdict.times.recover_s is not None and verdict.times.detect_s is not None
+    injected_s = min(signal.at_s for signal in verdict.signals) - verdict.times.detect_s
+    assert injected_s + verdict.times.recover_s == pytest.approx(first)
+
+
+def test_a_deployment_is_named_after_what_the_fixer_said() -> None:
+    said: list[str] = []
+
+    class Listening(AnsweringFixer):
+        name = "listening"
+
+    simulation = Simulation(Listening(fix()))
+    redeploy = simulation.target.redeploy
+
+    def listen(tree: SourceTree, message: str) -> Deployment:
+        said.append(message)
+        return redeploy(tree, message)
+
+    simulation.target.redeploy = listen  # type: ignore[method-assign] # to hear the message
+    simulation.run()
+    assert said == ["Attempt 1: it waits for ever"]
+
+
+@pytest.mark.parametrize("step", ["redeploy", "rollback"])
+def test_a_target_that_fails_by_itself_makes_the_trial_invalid(step: str) -> None:
+    def gone(*_: object) -> Deployment:
+        raise TargetNotReady("the server is gone")
+
+    simulation = Simulation(AnsweringFixer(fix(WEAK + "# no help\n")))
+    setattr(simulation.target, step, gone)
+    verdict = simulation.run()
+    assert (verdict.outcome, verdict.reason) == (Outcome.INVALID, "the server is gone")
+    assert simulation.notes[-1] == "services down" and "fault off" in simulation.notes
+
+
+def test_a_deployment_that_never_ends_makes_the_trial_invalid() -> None:
+    never = threading.Event()
+
+    def stuck(tree: SourceTree, message: str) -> Deployment:
+        simulation.think(121)
+        never.wait()
+        raise AssertionError
+
+    simulation = Simulation(AnsweringFixer(fix()))
+    simulation.target.redeploy = stuck  # type: ignore[method-assign] # as a server that hangs does
+    try:
+        verdict = simulation.run()
+    finally:
+        never.set()
+    assert verdict.outcome is Outcome.INVALID and "the deployment took longer than 120 s" in verdict.reason
+
+
+class LateRetriever(MemoryRetriever):
+    def retrieve(self, incident: Incident, limit: int) -> Sequence[Passage]:
+        raise TimeoutError
+
+
+def test_a_retrieval_that_times_out_makes_the_trial_invalid() -> None:
+    verdict = Simulation(AnsweringFixer(fix()), retriever=LateRetriever()).run()
+    assert verdict.outcome is Outcome.INVALID and "retrieval timed out" in verdict.reason
+
+
+def test_an_answer_that_comes_just_as_the_wait_ends_counts() -> None:
+    """Many works that end about when one look ends: each gives its own result, none a time-out."""
+    watch = Watch(Simulation(AnsweringFixer()).world())
+    ended = threading.Event()
+    for number in range(30):
+        delay = threading.Timer(0.019 + number / 10_000, ended.set)
+        ended.clear()
+        delay.start()
+        assert watch.during(ended.wait, timeout_s=60, what="the work")
+    with pytest.raises(MeasurementError, match="the work said so"):
+        watch.must(late, timeout_s=60, what="the work")
+
+
+def late() -> Fix:
+    raise TimeoutError("the work said so")

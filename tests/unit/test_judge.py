@@ -1,0 +1,231 @@
+"""From facts to a verdict, worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harness.model.fix import Attempt, AttemptOutcome, Cost, Fix, WriteFile
+from harness.model.incident import Signal
+from harness.model.source import Deployment
+from harness.model.verdict import CheckResult, Outcome, Phase, Trial, Verdict
+from harness.model.window import RouteWindow, Window
+from harness.trial.judge import Facts, invalid, judge
+from tests.world import scenario
+
+TRIAL = Trial(
+    id="t-1",
+    scenario="slow_words",
+    scenario_hash="9f",
+    fixer="scripted",
+    model="",
+    retriever="memory",
+    seed=1,
+    commit="c391f1a",
+    started_at="2026-11-07T12:00:00Z",
+)
+STILL_ON = CheckResult(name="fault still on (memory)", passed=True, evidence="on is True")
+RECOVERED_AT = 16
+
+
+def window(index: int, *, bad: int = 0, buy_wrong: int = 0, lag_ms: float = 1.0) -> Window:
+    """A second of 30 browsing and 10 buying."""
+    routes = {"browse": RouteWindow(ok=30 - bad, failed=bad), "buy": RouteWindow(ok=10 - buy_wrong, failed=buy_wrong)}
+    return Window(index=index, start_s=float(index), end_s=index + 1.0, routes=routes, lag_p99_ms=lag_ms)
+
+
+def attempt(number: int, outcome: AttemptOutcome, *, confidence: float | None = None, live: bool = True) -> Attempt:
+    return Attempt(
+        number=number,
+        outcome=outcome,
+        reason=f"because of {outcome}\nand more",
+        fix=Fix(
+            root_cause="it waits",
+            edits=(WriteFile(path="app.py", content=""),),
+            confidence=confidence,
+            cost=Cost(seconds=2, tokens_in=100, tokens_out=10, usd=0.01),
+        ),
+        deployment=Deployment(number=number, commit="abc") if live else None,
+        started_s=11.0,
+        proposed_s=13.0,
+        deployed_s=15.5 if live else None,
+    )
+
+
+def facts(**changes: Any) -> Facts:  # noqa: ANN401 - any field of Facts
+    """A trial that healed: fault on at 8, noticed at 9.5, fix live at 15.5, good from 16 on."""
+    windows = tuple(window(n, bad=15 if 8 <= n < RECOVERED_AT else 0) for n in range(22))
+    healed = Facts(
+        trial=TRIAL,
+        phases=(Phase(name="baseline", start_s=2.0, end_s=8.0),),
+        windows=windows,
+        baseline=windows[3:6],
+        injected_s=8.0,
+        bit="browse-fast broken",
+        signals=(Signal(kind="burn_rate", at_s=10.5, detail="fast burns"), Signal(kind="marker", at_s=9.5, detail="F")),
+        attempts=(attempt(1, "recovered", confidence=0.8),),
+        recovered=(windows[RECOVERED_AT], windows[RECOVERED_AT + 2]),
+        faults=(STILL_ON,),
+        functional=(CheckResult(name="words come", passed=True, evidence="10 of 10"),),
+        ended_s=22.0,
+    )
+    return replace(healed, **changes)
+
+
+def judged(**changes: Any) -> Verdict:  # noqa: ANN401 - any field of Facts
+    return judge(scenario(), facts(**changes))
+
+
+def check(verdict: Verdict, name: str) -> CheckResult:
+    (found,) = (check for check in verdict.checks if check.name == name)
+    return found
+
+
+def with_window(index: int, changed: Window) -> tuple[Window, ...]:
+    windows = list(facts().windows)
+    windows[index] = changed
+    return tuple(windows)
+
+
+def test_what_recovered_under_the_fault_and_holds_is_healed() -> None:
+    verdict = judged()
+    assert verdict.outcome is Outcome.HEALED and all(each.passed for each in verdict.checks)
+    assert [each.name for each in verdict.checks] == [
+        *("load was honest", "baseline held", "fault bit", "fault still on (memory)", "detected"),
+        *("recovered", "throughput kept", "no relapse", "words come"),
+    ]
+    assert check(verdict, "detected").evidence == "burn rate at +2.5 s, marker at +1.5 s"
+    assert check(verdict, "recovered").evidence == "3 good windows in a row of 1 s from +8.0 s to +11.0 s"
+    assert check(verdict, "throughput kept").evidence == "100.0% of arrivals answered right, 100.0% in the baseline"
+    assert check(verdict, "baseline held").evidence == "120 of 120 right in 3 windows"
+    assert [signal.kind for signal in verdict.signals] == ["marker", "burn_rate"]
+
+
+def test_times_are_seconds_since_the_injection() -> None:
+    times = judged().times
+    assert (times.detect_s, times.propose_s, times.deploy_s) == (1.5, 5.0, 7.5)
+    assert (times.recover_s, times.confirm_s, times.censored_s) == (8.0, 11.0, None)
+
+
+def test_what_did_not_heal_is_censored_where_the_watch_ended() -> None:
+    times = judged(functional=(CheckResult(name="words come", passed=False, evidence="none"),)).times
+    assert (times.detect_s, times.propose_s, times.deploy_s) == (1.5, 5.0, 7.5)
+    assert (times.recover_s, times.confirm_s, times.censored_s) == (None, None, 14.0)
+
+
+def test_the_error_budget_counts_from_the_injection_on() -> None:
+    # from 8 to 22 browse has 14 x 30 arrivals, 8 x 15 of them bad; 1 % may be
+    assert judged().error_budget_burned == pytest.approx(8 * 15 / (14 * 30 * 0.01))
+    # a window in which the fault came counts whole
+    assert judged(injected_s=9.5).error_budget_burned == pytest.approx(7 * 15 / (13 * 30 * 0.01))
+
+
+def test_cost_is_summed_over_all_proposals() -> None:
+    attempts = (
+        attempt(1, "refused", live=False),
+        Attempt(number=2, outcome="failed", reason=""),
+        attempt(3, "recovered"),
+    )
+    assert judged(attempts=attempts).cost == Cost(seconds=4, tokens_in=200, tokens_out=20, usd=0.02)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "confidence"),
+    [
+        ((attempt(1, "not_recovered", confidence=0.3), attempt(2, "recovered", confidence=0.9)), 0.9),
+        ((attempt(1, "not_recovered", confidence=0.3), attempt(2, "refused", confidence=0.9, live=False)), 0.3),
+        ((attempt(1, "refused", confidence=0.3, live=False), attempt(2, "refused", confidence=0.9, live=False)), 0.9),
+        ((Attempt(number=1, outcome="failed", reason=""),), None),
+        ((), None),
+    ],
+)
+def test_confidence_is_that_of_the_last_fix_that_went_live_else_of_the_last_proposal(
+    attempts: tuple[Attempt, ...], confidence: float | None
+) -> None:
+    assert judged(attempts=attempts).confidence == confidence
+
+
+# --- what makes it INVALID, and before what else ---
+
+
+@pytest.mark.parametrize(("late", "outcome"), [(2, Outcome.HEALED), (3, Outcome.INVALID)], ids=["2 of 22", "3 of 22"])
+def test_a_generator_that_sends_too_late_too_often_is_not_believed(late: int, outcome: Outcome) -> None:
+    windows = tuple(replace(each, lag_p99_ms=101.0 if each.index < late else 100.0) for each in facts().windows)
+    verdict = judged(windows=windows)
+    assert verdict.outcome is outcome
+    assert check(verdict, "load was honest").evidence == f"{late} of 22 windows sent over 100 ms late, worst 101 ms"
+
+
+def test_a_fault_that_is_off_is_invalid_whatever_else_failed() -> None:
+    off = CheckResult(name="fault still on (memory)", passed=False, evidence="on is False")
+    for changes in ({}, {"recovered": None, "attempts": ()}, {"signals": ()}):
+        verdict = judged(faults=(STILL_ON, off), **changes)
+        assert (verdict.outcome, verdict.reason) == (Outcome.INVALID, "fault still on (memory): no: on is False")
+
+
+def test_no_windows_are_no_honest_load() -> None:
+    assert judged(windows=()).outcome is Outcome.INVALID
+
+
+def test_an_invalid_verdict_carries_only_why() -> None:
+    verdict = invalid(TRIAL, "PostgreSQL is gone", phases=facts().phases)
+    assert (verdict.outcome, verdict.reason, verdict.phases) == (Outcome.INVALID, "PostgreSQL is gone", facts().phases)
+    assert verdict.checks == () and verdict.times.censored_s is None
+
+
+# --- what makes it NOT_DETECTED or NOT_HEALED ---
+
+
+def test_no_signal_is_not_detected() -> None:
+    verdict = judged(signals=(), attempts=(), recovered=None, functional=())
+    assert verdict.outcome is Outcome.NOT_DETECTED
+    assert verdict.times.detect_s is None and verdict.times.censored_s == 14.0
+
+
+def test_no_good_run_is_not_healed_and_told_with_the_last_attempts_reason() -> None:
+    verdict = judged(recovered=None, attempts=(attempt(1, "not_recovered"),))
+    assert verdict.outcome is Outcome.NOT_HEALED
+    assert verdict.reason == "recovered: no: no 3 good windows in a row of 1 s; because of not_recovered"
+
+
+def test_a_good_run_that_no_fix_brought_is_not_healed() -> None:
+    for attempts in ((), (attempt(1, "abstained", live=False),), (attempt(1, "not_recovered"),)):
+        verdict = judged(attempts=attempts)
+        assert verdict.outcome is Outcome.NOT_HEALED
+        assert "it recovered without one" in verdict.reason and verdict.times.recover_s is None
+
+
+@pytest.mark.parametrize(("wrong", "kept"), [(4, True), (5, False)])
+def test_throughput_is_the_share_of_right_answers_against_the_baselines(wrong: int, kept: bool) -> None:
+    """90 % of 40 arrivals are 36."""
+    windows = tuple(replace(window(n, buy_wrong=wrong if n >= RECOVERED_AT else 0), lag_p99_ms=0) for n in range(22))
+    verdict = judged(windows=windows, recovered=(windows[RECOVERED_AT], windows[RECOVERED_AT + 2]))
+    assert check(verdict, "throughput kept").passed is kept
+    assert (verdict.outcome is Outcome.HEALED) is kept
+
+
+def test_slow_answers_are_right_answers_as_far_as_throughput_goes() -> None:
+    slow = Window(index=17, start_s=17.0, end_s=18.0, routes={"browse": RouteWindow(ok=20, slow=20)})
+    assert check(judged(windows=with_window(17, slow)), "throughput kept").passed
+
+
+@pytest.mark.parametrize(
+    ("bad", "relapsed"), [((), False), ((19,), False), ((19, 21), False), ((20, 21), True), ((19, 20, 21), True)]
+)
+def test_two_bad_windows_in_a_row_after_the_recovery_are_a_relapse(bad: tuple[int, ...], relapsed: bool) -> None:
+    windows = tuple(window(n, bad=15) if n in bad else each for n, each in enumerate(facts().windows))
+    verdict = judged(windows=windows)
+    assert check(verdict, "no relapse").passed is not relapsed
+    assert check(verdict, "no relapse").evidence == f"{len(bad)} of 3 windows after the recovery broke an SLO"
+    assert verdict.outcome is (Outcome.NOT_HEALED if relapsed else Outcome.HEALED)
+
+
+def test_a_hidden_check_that_fails_is_not_healed_and_named() -> None:
+    verdict = judged(functional=(CheckResult(name="each order once", passed=False, evidence="140 orders, 141 rows"),))
+    assert (verdict.outcome, verdict.reason) == (Outcome.NOT_HEALED, "each order once: no: 140 orders, 141 rows")
+
+
+def test_the_same_facts_give_the_same_verdict() -> None:
+    assert judged() == judged()

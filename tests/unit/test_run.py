@@ -1,0 +1,591 @@
+"""Whole trials in a simulated world: every way in which one can end."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+import pytest
+
+from harness.checks.memory import ScriptedCheck
+from harness.errors import FixRefused, InputError, LoadNotFlowing, ProposalFailed, ServiceUnavailable
+from harness.fixing.scripted import NoopFixer, ScriptedFixer
+from harness.load.memory import Quality
+from harness.model.event import (
+    AttemptEnded,
+    FaultBit,
+    IncidentAnalyzed,
+    IncidentCreated,
+    IncidentResolved,
+    PhaseStarted,
+    TrialEnded,
+    TrialStarted,
+    WindowObserved,
+)
+from harness.model.event import FixRefused as FixWasRefused
+from harness.model.fix import Cost, Fix
+from harness.model.incident import Passage
+from harness.model.verdict import CheckResult, Outcome, Verdict
+from harness.retrieval.memory import MemoryRetriever
+from tests.world import SICK, WEAK, AnsweringFixer, CalledCheck, Simulation, fix, scenario
+
+UP_AND_DOWN = [
+    "services up",
+    "target up",
+    "load up",
+    "fault on",
+    "fault off",
+    "load down",
+    "target down",
+    "services down",
+]
+USELESS = fix(WEAK + "# restarted\n", confidence=0.4)
+
+
+def failed(verdict: Verdict) -> list[str]:
+    return [check.name for check in verdict.checks if not check.passed]
+
+
+def outcomes(verdict: Verdict) -> list[str]:
+    return [attempt.outcome for attempt in verdict.attempts]
+
+
+def told(simulation: Simulation) -> list[str]:
+    """The types of the events, without the windows that lie between them, and the phases by name."""
+    return [
+        event.name if isinstance(event, PhaseStarted) else event.type
+        for event in simulation.sink.events
+        if not isinstance(event, WindowObserved)
+    ]
+
+
+def ended(simulation: Simulation) -> TrialEnded:
+    (end,) = (event for event in simulation.sink.events if isinstance(event, TrialEnded))
+    assert simulation.sink.events[-1] is end
+    return end
+
+
+# --- healed ---
+
+
+def test_a_cure_heals() -> None:
+    simulation = Simulation(
+        ScriptedFixer([fix(confidence=0.8, cost=Cost(tokens_in=100, usd=0.02))]),
+        checks=(ScriptedCheck(CheckResult(name="words come", passed=True, evidence="10 of 10")),),
+        retriever=MemoryRetriever([Passage(id="db-001", title="No time-out", text="FAULT_SLOW_WORDS", score=1.0)]),
+    )
+    verdict = simulation.run()
+    assert (verdict.outcome, failed(verdict)) == (Outcome.HEALED, [])
+    assert verdict.outcome.exit_code == 0
+    assert {check.name for check in verdict.checks} >= {"load was honest", "fault still on (memory)", "words come"}
+    assert outcomes(verdict) == ["recovered"]
+    assert verdict.attempts[0].passages[0].id == "db-001"
+    assert (verdict.confidence, verdict.cost.tokens_in, verdict.cost.usd) == (0.8, 100, 0.02)
+    assert {signal.kind for signal in verdict.signals} == {"marker", "burn_rate"}
+    assert simulation.notes == UP_AND_DOWN
+    assert ended(simulation).verdict == verdict
+    assert len(ended(simulation).windows) == sum(isinstance(e, WindowObserved) for e in simulation.sink.events)
+
+
+def test_the_times_count_from_the_injection_and_follow_each_other() -> None:
+    verdict = Simulation(ScriptedFixer([fix()])).run()
+    times = verdict.times
+    moments = [times.detect_s, times.propose_s, times.deploy_s, times.recover_s, times.confirm_s]
+    assert all(moment is not None for moment in moments) and times.censored_s is None
+    assert [0.0, *moments] == sorted([0.0, *(moment for moment in moments if moment is not None)])
+    assert times.confirm_s and times.recover_s is not None
+    assert times.confirm_s - times.recover_s == pytest.approx(3.0), (
+        "the good windows in a row that the scenario asks for"
+    )
+    assert verdict.error_budget_burned > 1
+    phases = {phase.name: phase for phase in verdict.phases}
+    assert all(one.end_s == two.start_s for one, two in itertools.pairwise(verdict.phases))
+    assert phases["baseline"].seconds >= 2 and phases["observe"].seconds >= 3
+
+
+def test_events_tell_the_story_in_order() -> None:
+    simulation = Simulation(ScriptedFixer([USELESS, fix()]), checks=(ScriptedCheck(),))
+    assert simulation.run().outcome is Outcome.HEALED
+    assert told(simulation) == [
+        *("TrialStarted", "setup", "warmup", "baseline", "inject", "FaultInjected", "degrade"),
+        *("IncidentCreated", "FaultBit", "gather"),
+        *("analyse", "IncidentAnalyzed", "propose", "FixProposed", "deploy", "Deployed", "observe"),
+        *("rollback", "RolledBack", "AttemptEnded"),
+        *("analyse", "IncidentAnalyzed", "propose", "FixProposed", "deploy", "Deployed", "observe", "AttemptEnded"),
+        *("checks", "teardown", "IncidentResolved", "TrialEnded"),
+    ]
+    times = [event.at_s for event in simulation.sink.events]
+    assert times == sorted(times)
+    windows = [event.window for event in simulation.sink.events if isinstance(event, WindowObserved)]
+    assert [window.index for window in windows] == list(range(len(windows)))
+    started = simulation.sink.events[0]
+    assert isinstance(started, TrialStarted) and started.thresholds_ms == {"browse": 300}
+
+
+def test_what_healed_is_learnt_after_all_is_taken_down_and_only_then() -> None:
+    simulation = Simulation(ScriptedFixer([fix()]))
+    simulation.run()
+    (resolved,) = (event for event in simulation.sink.events if isinstance(event, IncidentResolved))
+    (incident,) = (event.incident for event in simulation.sink.events if isinstance(event, IncidentCreated))
+    assert simulation.retriever.retrieve(incident, 1)[0].id == resolved.document_id
+    unhealed = Simulation(ScriptedFixer([fix()]), checks=(no("words come"),))
+    unhealed.run()
+    assert "IncidentResolved" not in unhealed.sink.types
+    assert unhealed.retriever.retrieve(incident, 1) == ()
+
+
+def no(name: str) -> ScriptedCheck:
+    return ScriptedCheck(CheckResult(name=name, passed=False, evidence="0 of 10"))
+
+
+# --- not healed ---
+
+
+def test_doing_nothing_does_not_heal_and_is_watched_to_the_horizon() -> None:
+    simulation = Simulation(NoopFixer())
+    verdict = simulation.run()
+    assert (verdict.outcome, outcomes(verdict)) == (Outcome.NOT_HEALED, ["abstained"])
+    assert failed(verdict)[0] == "recovered" and "the no-op fixer always abstains" in verdict.reason
+    times = verdict.times
+    assert times.recover_s is times.confirm_s is times.deploy_s is None
+    assert times.detect_s is not None and times.censored_s is not None
+    horizon_s = simulation.scenario.recovery.horizon_s
+    assert horizon_s < times.censored_s - times.detect_s < horizon_s + 2 * simulation.scenario.recovery.window_s
+    assert verdict.confidence is None and simulation.notes == UP_AND_DOWN
+
+
+def test_after_an_abstention_an_outage_that_ends_by_itself_is_nobodys_merit() -> None:
+    simulation = Simulation(NoopFixer())
+    simulation.serves = lambda: SICK if simulation.fault.on and simulation.clock.now() < 15 else {}
+    verdict = simulation.run()
+    assert verdict.outcome is Outcome.NOT_HEALED
+    assert "it recovered without one" in verdict.reason
+    assert verdict.times.recover_s is None and verdict.times.censored_s is not None
+
+
+def test_a_fix_that_does_not_help_is_rolled_back_and_the_next_attempt_is_told() -> None:
+    fixer = AnsweringFixer(USELESS, USELESS, USELESS, fix())
+    simulation = Simulation(fixer, scenario=scenario(recovery={**RECOVERY, "horizon": 60}))
+    verdict = simulation.run()
+    assert (verdict.outcome, outcomes(verdict)) == (Outcome.NOT_HEALED, ["not_recovered"] * 3)
+    assert "deployed, but not recovered" in verdict.reason
+    assert simulation.target.source().files["app.py"] == WEAK
+    assert [attempt.number for attempt in fixer.told[2][3]] == [1, 2]
+    assert fixer.told[1][3][0].reason.startswith("deployed, but not recovered: ")
+    assert fixer.told[1][2].files["app.py"] == WEAK, "the second attempt starts from what was there before the first"
+    assert verdict.confidence == 0.4
+
+
+RECOVERY = {"window": 1, "consecutive": 3, "minRequests": 20, "biteWithin": 5, "observe": 6, "horizon": 20}
+
+
+def test_attempts_end_with_the_horizon() -> None:
+    simulation = Simulation(AnsweringFixer(*[USELESS] * 9), scenario=scenario(budget={"attempts": 9, "fixer": 8}))
+    verdict = simulation.run()
+    assert verdict.outcome is Outcome.NOT_HEALED
+    assert 2 <= len(verdict.attempts) < 9
+    last = verdict.phases[-1]
+    assert last.end_s < simulation.sink.events[-1].at_s + 1
+    assert verdict.times.censored_s and verdict.times.censored_s < 20 + 6 + 5
+
+
+def test_a_failing_hidden_check_is_no_heal() -> None:
+    verdict = Simulation(ScriptedFixer([fix(confidence=0.9)]), checks=(no("each order once"),)).run()
+    assert (verdict.outcome, verdict.reason) == (Outcome.NOT_HEALED, "each order once: no: 0 of 10")
+    assert outcomes(verdict) == ["recovered"] and verdict.times.recover_s is None
+    assert verdict.confidence == 0.9
+
+
+def test_shedding_users_is_no_heal() -> None:
+    simulation = Simulation(ScriptedFixer([fix()]))
+    simulation.serves = lambda: (
+        {"buy": Quality(failed=1.0)} if simulation.cured else SICK if simulation.fault.on else {}
+    )
+    verdict = simulation.run()
+    assert (verdict.outcome, failed(verdict)) == (Outcome.NOT_HEALED, ["throughput kept"])
+
+
+def test_a_relapse_is_no_heal() -> None:
+    simulation = Simulation(ScriptedFixer([fix()]))
+    cured_at_s: list[float] = []
+
+    def relapsing() -> Mapping[str, Quality]:
+        if not simulation.cured:
+            return SICK if simulation.fault.on else {}
+        cured_at_s.append(simulation.clock.now())
+        return {} if len(cured_at_s) <= 3 else SICK
+
+    def check() -> Sequence[CheckResult]:
+        simulation.think(4)
+        return ()
+
+    simulation.serves, simulation.checks = relapsing, (CalledCheck(check),)
+    verdict = simulation.run()
+    assert (verdict.outcome, failed(verdict)) == (Outcome.NOT_HEALED, ["no relapse"])
+    assert outcomes(verdict) == ["recovered"]
+
+
+def test_what_nobody_notices_is_not_detected() -> None:
+    simulation = Simulation(
+        ScriptedFixer([fix()]), scenario=scenario(detection={"markers": True, "burnRate": None, "within": 4}), says=""
+    )
+    verdict = simulation.run()
+    assert (verdict.outcome, verdict.attempts, verdict.signals) == (Outcome.NOT_DETECTED, (), ())
+    assert verdict.times.detect_s is None and verdict.times.censored_s is not None
+    assert "FaultBit" in simulation.sink.types and "IncidentCreated" not in simulation.sink.types
+    assert simulation.notes == UP_AND_DOWN
+
+
+# --- detected ---
+
+
+@pytest.mark.parametrize(("markers", "burn_rate", "kinds"), [(True, None, ["marker"]), (False, {}, ["burn_rate"])])
+def test_each_signal_is_enough(markers: bool, burn_rate: object, kinds: list[str]) -> None:
+    simulation = Simulation(
+        ScriptedFixer([fix()]), scenario=scenario(detection={"markers": markers, "burnRate": burn_rate, "gather": 1})
+    )
+    verdict = simulation.run()
+    assert verdict.outcome is Outcome.HEALED
+    assert [signal.kind for signal in verdict.signals] == kinds
+
+
+def test_a_marker_from_before_the_fault_is_no_signal() -> None:
+    simulation = Simulation(NoopFixer(), scenario=scenario(detection={"burnRate": None, "within": 4}), says="")
+    simulation.look = lambda: (
+        simulation.target.say("FAULT_OF_YESTERDAY") if phase(simulation).name == "baseline" else None
+    )
+    assert simulation.run().outcome is Outcome.NOT_DETECTED
+
+
+def test_evidence_grows_until_the_fixer_is_asked_and_between_attempts() -> None:
+    fixer = AnsweringFixer(USELESS, fix())
+    simulation = Simulation(fixer)
+    simulation.run()
+    (created,) = (event.incident for event in simulation.sink.events if isinstance(event, IncidentCreated))
+    first, second = (incident for incident, *_ in fixer.told)
+    assert created.id == first.id == second.id == "inc-7f3a"
+    assert created.detected_at == first.detected_at == second.detected_at
+    assert len(created.logs) < len(first.logs) < len(second.logs)
+    assert "slow_words" not in repr(first) and "POST /fault" not in repr(first) and "memory" not in repr(first)
+
+
+# --- a fixer that misbehaves loses its attempt, not the trial ---
+
+
+def crash() -> Fix:
+    raise ZeroDivisionError("division by zero")
+
+
+MISBEHAVIOUR = {
+    "refused by the guard": (fix("ON = False\n", path="faults.py"), "refused", "faults.py is protected"),
+    "changes nothing": (fix(WEAK), "refused", "the fix changes nothing"),
+    "no proposal": (ProposalFailed("quota used up", cure="wait"), "failed", "quota used up"),
+    "refuses": (FixRefused("not like this", rule="own"), "failed", "not like this"),
+    "times out by itself": (TimeoutError(), "failed", "timed out"),
+    "crashes": (crash, "failed", "the fixer crashed: ZeroDivisionError: division by zero"),
+    "exits": (SystemExit(0), "failed", "the fixer crashed: SystemExit: 0"),
+    "gives nothing": (None, "failed", "the fixer gave a NoneType"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "outcome", "reason"), MISBEHAVIOUR.values(), ids=MISBEHAVIOUR.keys())
+def test_a_bad_answer_costs_the_attempt(answer: object, outcome: str, reason: str) -> None:
+    fixer = AnsweringFixer(answer, fix())  # type: ignore[arg-type] # the values of a dict have no common type
+    simulation = Simulation(fixer)
+    verdict = simulation.run()
+    assert (verdict.outcome, outcomes(verdict)) == (Outcome.HEALED, [outcome, "recovered"])
+    assert reason in verdict.attempts[0].reason
+    (earlier,) = fixer.told[1][3]
+    assert (earlier.number, earlier.outcome, earlier.reason) == (1, outcome, verdict.attempts[0].reason)
+    (refused,) = (event for event in simulation.sink.events if isinstance(event, FixWasRefused))
+    assert (refused.attempt, refused.reason) == (1, earlier.reason)
+    assert [event.attempt for event in simulation.sink.events if isinstance(event, AttemptEnded)] == list(
+        verdict.attempts
+    )
+
+
+def test_a_fixer_that_never_answers_loses_its_attempt_when_its_budget_is_used_up() -> None:
+    never = threading.Event()
+
+    def stuck() -> Fix:
+        simulation.think(9)
+        never.wait()
+        return fix()
+
+    simulation = Simulation(AnsweringFixer(stuck, fix()))
+    try:
+        verdict = simulation.run()
+    finally:
+        never.set()
+    assert (verdict.outcome, outcomes(verdict)) == (Outcome.HEALED, ["failed", "recovered"])
+    assert "the fixer took longer than 8 s" in verdict.attempts[0].reason
+    assert simulation.notes == UP_AND_DOWN
+
+
+def test_a_fixer_gets_no_more_time_than_the_horizon_leaves() -> None:
+    never = threading.Event()
+
+    def stuck() -> Fix:
+        simulation.think(25)
+        never.wait()
+        return fix()
+
+    simulation = Simulation(AnsweringFixer(stuck), scenario=scenario(budget={"attempts": 3, "fixer": 500}))
+    try:
+        verdict = simulation.run()
+    finally:
+        never.set()
+    assert (verdict.outcome, outcomes(verdict)) == (Outcome.NOT_HEALED, ["failed"])
+    assert "raise budget.fixer or recovery.horizon" in verdict.attempts[0].reason
+
+
+def test_users_are_watched_while_the_fixer_thinks_and_its_time_is_its_cost() -> None:
+    def thinking() -> Fix:
+        simulation.think(5)
+        return fix()
+
+    simulation = Simulation(AnsweringFixer(thinking))
+    verdict = simulation.run()
+    assert verdict.outcome is Outcome.HEALED
+    assert 5 <= verdict.cost.seconds <= 6
+    start, end = next((phase.start_s, phase.end_s) for phase in verdict.phases if phase.name == "propose")
+    seen = [e.window for e in simulation.sink.events if isinstance(e, WindowObserved) and start < e.window.end_s <= end]
+    assert len(seen) == 5 and all(window.bad for window in seen)
+
+
+def test_a_canary_that_fails_costs_the_attempt() -> None:
+    simulation = Simulation(ScriptedFixer([USELESS, fix()]))
+
+    def canary(tree: object) -> None:
+        simulation.target.canary = lambda tree: None
+        raise FixRefused("the canary did not get healthy", rule="canary", cure="make it start")
+
+    simulation.target.canary = canary
+    verdict = simulation.run()
+    assert (verdict.outcome, outcomes(verdict)) == (Outcome.HEALED, ["canary_failed", "recovered"])
+    assert verdict.attempts[0].deployment is None and verdict.confidence is None
+    (refused,) = (event for event in simulation.sink.events if isinstance(event, FixWasRefused))
+    assert (refused.rule, refused.attempt) == ("canary", 1)
+    assert "RolledBack" not in simulation.sink.types
+
+
+def test_the_passages_found_are_those_told_of() -> None:
+    fixer = AnsweringFixer(fix())
+    passages = [Passage(id=f"p{number}", title="", text="", score=0.0) for number in range(9)]
+    simulation = Simulation(fixer, retriever=MemoryRetriever(passages))
+    simulation.run()
+    (analyzed,) = (event for event in simulation.sink.events if isinstance(event, IncidentAnalyzed))
+    assert analyzed.query == "FAULT_SLOW_WORDS"
+    assert analyzed.passages == fixer.told[0][1] and len(analyzed.passages) == 5
+
+
+# --- what could not be measured ---
+
+
+def invalid(simulation: Simulation, *words: str) -> Verdict:
+    verdict = simulation.run()
+    assert verdict.outcome is Outcome.INVALID and verdict.outcome.exit_code == 3
+    assert all(word in verdict.reason for word in words), verdict.reason
+    assert ended(simulation).verdict == verdict
+    assert "IncidentResolved" not in simulation.sink.types
+    assert simulation.notes[-1] == "services down"
+    assert sorted(note.split()[0] for note in simulation.notes if note.split()[1] in ("up", "on")) == sorted(
+        note.split()[0] for note in simulation.notes if note.split()[1] in ("down", "off")
+    )
+    return verdict
+
+
+def test_slos_that_do_not_hold_before_the_fault() -> None:
+    simulation = Simulation(NoopFixer(), serves=lambda: SICK)
+    verdict = invalid(simulation, "the SLOs do not hold before the fault (browse-fast", "lower load.arrivals.rate")
+    assert [phase.name for phase in verdict.phases] == ["setup", "warmup", "baseline", "teardown"]
+    assert "fault on" not in simulation.notes
+
+
+def test_a_baseline_may_need_some_patience() -> None:
+    simulation = Simulation(ScriptedFixer([fix()]))
+    early = itertools.count()
+    simulation.serves = lambda: SICK if next(early) < 4 or (simulation.fault.on and not simulation.cured) else {}
+    assert simulation.run().outcome is Outcome.HEALED
+
+
+def test_too_few_requests() -> None:
+    simulation = Simulation(NoopFixer(), scenario=scenario(recovery={**RECOVERY, "minRequests": 500}))
+    invalid(simulation, "(minRequests")
+
+
+def test_no_load_at_all() -> None:
+    load = {
+        "arrivals": {"rate": 0.001, "process": "constant"},
+        "routes": [{"name": "browse", "weight": 1, "request": "GET /"}],
+    }
+    invalid(Simulation(NoopFixer(), scenario=scenario(load=load)), "no request was sent")
+
+
+def test_a_load_that_shows_no_window() -> None:
+    simulation = Simulation(NoopFixer(), scenario=scenario(recovery={**RECOVERY, "window": 3600}))
+    invalid(simulation, "no window of load was seen")
+
+
+def test_a_fault_that_nobody_feels() -> None:
+    simulation = Simulation(NoopFixer(), serves=dict)
+    invalid(simulation, "the fault was on for 5 s and the SLOs held")
+    assert simulation.notes == UP_AND_DOWN
+
+
+def test_a_marker_does_not_stand_in_for_harm() -> None:
+    simulation = Simulation(ScriptedFixer([fix()]), serves=dict)
+    simulation.look = lambda: simulation.target.say("FAULT_SLOW_WORDS") if simulation.fault.on else None
+    invalid(simulation, "the SLOs held")
+    assert "IncidentCreated" in simulation.sink.types and "FixProposed" not in simulation.sink.types
+
+
+@pytest.mark.parametrize("when", ["baseline", "degrade", "propose", "observe", "checks"])
+def test_a_load_that_dies(when: str) -> None:
+    simulation = Simulation(
+        AnsweringFixer(lambda: thought(simulation)), checks=(CalledCheck(lambda: waited(simulation)),)
+    )
+    simulation.look = lambda: dies(simulation, when, LoadNotFlowing("the load generator ended with code -9"))
+    invalid(simulation, "the load generator ended with code -9")
+
+
+def thought(simulation: Simulation) -> Fix:
+    simulation.think(2)
+    return fix()
+
+
+def waited(simulation: Simulation) -> Sequence[CheckResult]:
+    simulation.think(2)
+    return ()
+
+
+def dies(simulation: Simulation, name: str, error: BaseException) -> None:
+    """Raise once the trial has been in the phase for a while."""
+    now = phase(simulation)
+    if now.name == name and simulation.clock.now() > now.at_s + 0.5:
+        raise error
+
+
+def phase(simulation: Simulation) -> PhaseStarted:
+    return [event for event in simulation.sink.events if isinstance(event, PhaseStarted)][-1]
+
+
+def test_a_fault_that_went_off() -> None:
+    def switched_off() -> Sequence[CheckResult]:
+        simulation.fault.on = False
+        return ()
+
+    simulation = Simulation(ScriptedFixer([fix()]), checks=(CalledCheck(switched_off),))
+    verdict = invalid(simulation, "fault still on (memory): no: on is False")
+    assert outcomes(verdict) == ["recovered"]
+
+
+def test_an_outage_that_ended_before_the_fix_was_deployed() -> None:
+    def late() -> Fix:
+        simulation.think(6)
+        return fix()
+
+    simulation = Simulation(AnsweringFixer(late))
+    simulation.serves = blip(simulation)
+    invalid(simulation, "the outage ended by itself before the fix was deployed")
+    assert "Deployed" not in simulation.sink.types
+
+
+def test_an_outage_that_ended_across_attempts_that_never_went_live() -> None:
+    def late(proposal: Fix) -> Fix:
+        simulation.think(2)
+        return proposal
+
+    protected = fix("ON = False\n", path="faults.py")
+    simulation = Simulation(AnsweringFixer(lambda: late(protected), lambda: late(fix())))
+    simulation.serves = blip(simulation)
+    invalid(simulation, "the outage ended by itself before the fix was deployed")
+
+
+def blip(simulation: Simulation) -> Callable[[], Mapping[str, Quality]]:
+    """An outage of four windows, whatever is done."""
+    windows = itertools.count()
+    return lambda: SICK if simulation.fault.on and next(windows) < 4 else {}
+
+
+def test_a_service_that_cannot_be_had() -> None:
+    simulation = Simulation(NoopFixer())
+    simulation.look = lambda: dies(simulation, "warmup", ServiceUnavailable("PostgreSQL is gone", cure="start it"))
+    invalid(simulation, "PostgreSQL is gone", "start it")
+
+
+def test_a_fault_that_cannot_be_switched_off_makes_the_trial_invalid_and_nothing_is_learnt() -> None:
+    def stays() -> None:
+        raise ServiceUnavailable("the upstream could not be switched")
+
+    simulation = Simulation(ScriptedFixer([fix()]))
+    simulation.fault.leaving = stays
+    verdict = invalid(simulation, "could not be switched")
+    assert simulation.notes == UP_AND_DOWN and verdict.phases[-1].name == "teardown"
+
+
+# --- faults at their time ---
+
+
+def test_faults_are_switched_on_at_their_times_and_all_have_time_to_bite() -> None:
+    later = {"action": "http", "request": "POST /fault", "rate": 2, "at": "9s"}
+    simulation = Simulation(NoopFixer(), scenario=scenario(method=[{**later, "at": "3s"}, later]), serves=dict)
+    invalid(simulation, "the fault was on for 5 s")
+    assert simulation.notes.count("fault on") == simulation.notes.count("fault off") == 2
+    inject = next(
+        phase for phase in simulation.sink.events if isinstance(phase, PhaseStarted) and phase.name == "inject"
+    )
+    degrade = next(
+        phase for phase in simulation.sink.events if isinstance(phase, PhaseStarted) and phase.name == "degrade"
+    )
+    assert degrade.at_s - inject.at_s == pytest.approx(9, abs=0.1)
+
+
+def test_times_count_from_when_the_first_fault_was_switched_on() -> None:
+    later = {"action": "http", "request": "POST /fault", "rate": 2, "at": "6s"}
+    verdict = Simulation(ScriptedFixer([fix()]), scenario=scenario(method=[later])).run()
+    assert verdict.outcome is Outcome.HEALED
+    assert verdict.times.detect_s is not None and verdict.times.detect_s < 3
+
+
+# --- Ctrl-C ---
+
+
+@pytest.mark.parametrize("when", ["warmup", "degrade", "propose", "observe"])
+def test_ctrl_c_takes_everything_down_and_is_raised_on(when: str) -> None:
+    simulation = Simulation(AnsweringFixer(lambda: thought(simulation)))
+    simulation.look = lambda: dies(simulation, when, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        simulation.run()
+    assert simulation.sink.types[-1] == "TrialInterrupted" and "TrialEnded" not in simulation.sink.types
+    assert simulation.notes == [note for note in UP_AND_DOWN if when != "warmup" or not note.startswith("fault")]
+
+
+def test_ctrl_c_is_not_lost_when_the_teardown_fails() -> None:
+    def stays() -> None:
+        raise ServiceUnavailable("the upstream could not be switched") from None
+
+    simulation = Simulation(NoopFixer())
+    simulation.fault.leaving = stays
+    simulation.look = lambda: dies(simulation, "degrade", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        simulation.run()
+    assert simulation.sink.types[-1] == "TrialInterrupted"
+    assert simulation.notes == UP_AND_DOWN
+
+
+def test_a_users_mistake_is_raised_on_after_everything_is_taken_down() -> None:
+    simulation = Simulation(NoopFixer())
+    simulation.look = lambda: dies(simulation, "baseline", InputError("the patch does not apply"))
+    with pytest.raises(InputError):
+        simulation.run()
+    assert simulation.notes[-3:] == ["load down", "target down", "services down"]
+
+
+def test_the_bite_is_told_with_its_evidence() -> None:
+    simulation = Simulation(ScriptedFixer([fix()]))
+    verdict = simulation.run()
+    (bit,) = (event for event in simulation.sink.events if isinstance(event, FaultBit))
+    assert bit.evidence.startswith("browse-fast broken: ") and " of 80 arrivals bad in 2 windows" in bit.evidence
+    assert next(check.evidence for check in verdict.checks if check.name == "fault bit") == bit.evidence
