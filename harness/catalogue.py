@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,12 +73,13 @@ def _reference(loaded: LoadedScenario) -> Path:
 def _imported(name: str) -> Fixer:
     """``mypkg.mymod:MyFixer``, called without arguments."""
     module, _, attribute = name.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # the installed command does not look into the working directory by itself
     try:
         made: Fixer = getattr(importlib.import_module(module), attribute)()
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise InputError(
-            f"the fixer {name!r} cannot be had: {error}", cure="give module:Class, importable from here, no arguments"
-        ) from None
+    except Exception as error:  # anybody's code: whatever it raises, the user is told, and nothing has started
+        cure = "give module:Class, importable from here, that takes no arguments"
+        raise InputError(f"the fixer {name!r} cannot be had: {type(error).__name__}: {error}", cure=cure) from error
     if not callable(getattr(made, "propose", None)):
         raise InputError(f"{name!r} is no fixer: it has no propose()", cure="see harness.ports.Fixer")
     return made

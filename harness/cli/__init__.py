@@ -21,7 +21,7 @@ _COMMANDS = {  # name -> (module, what `harness --help` says of it)
 
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [*_COMMANDS]  # the module list.py hides the built-in here
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:

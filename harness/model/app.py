@@ -60,4 +60,3 @@ class AppManifest(Described):
     health: str = Field(pattern=r"^/")
     port: str = Field(default="PORT", description="the variable that carries the port to listen on")
     env: dict[str, str] = Field(default_factory=dict)
-    tests: Command = ()

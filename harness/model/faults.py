@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from harness.model.requests import Request
+from harness.model.requests import Request, placeholders
 from harness.model.schema import Described, Seconds
 
 
@@ -16,6 +16,12 @@ class HttpFault(Request):
     action: Literal["http"]
     at_s: Seconds = Field(default=0.0, alias="at")
     rate: float = Field(gt=0, le=200)
+
+    @model_validator(mode="after")
+    def _no_variables(self) -> Self:
+        if used := placeholders(self):
+            raise ValueError(f"a fault's request has no variables, and this one uses {{{min(used)}}}")
+        return self
 
 
 class UpstreamFault(Described):

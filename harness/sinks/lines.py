@@ -67,7 +67,8 @@ def line(event: Event) -> str:
         case AttemptEnded(attempt=attempt):
             return f"attempt {attempt.number} {attempt.outcome.replace('_', ' ')}: {one_line(attempt.reason)}"
         case IncidentResolved():
-            return f"incident {event.incident_id} resolved, learnt as {one_line(event.document_id)}"
+            learnt = f", learnt as {one_line(event.document_id)}" if event.document_id else ""
+            return f"incident {event.incident_id} resolved{learnt}"
         case TrialInterrupted():
             return f"interrupted: {one_line(event.reason)}"
         case TrialEnded(verdict=verdict):
@@ -90,7 +91,7 @@ def summary(verdict: Verdict, folder: Path | None) -> list[str]:
 
 def durations(times: Times) -> list[tuple[str, str]]:
     """Each step with its seconds. What was watched for in vain is shown as more than the time watched."""
-    watched = f"> {times.censored_s:g} s" if times.censored_s is not None else NONE
+    watched = f"> {times.censored_s:.1f} s" if times.censored_s is not None else NONE
     return [
         ("detect", _seconds(times.detect_s, NONE)),
         ("propose", _seconds(times.propose_s, NONE)),

@@ -37,7 +37,8 @@ def heal(watch: Watch, incident: Incident, *, deadline_s: float) -> list[Attempt
     attempts: list[Attempt] = []
     clock = watch.world.clock
     broken_since_s = watch.bit_s if watch.bit_s is not None else clock.now()  # what runs since then is broken
-    while len(attempts) < watch.world.scenario.budget.attempts and clock.now() < deadline_s:
+    budget = watch.world.scenario.budget
+    while len(attempts) < budget.attempts and clock.now() < deadline_s and not _spent(attempts, budget.fixer_usd):
         attempt = _attempt(watch, incident, attempts, broken_since_s, deadline_s)
         attempts.append(attempt)
         watch.world.emit(AttemptEnded(at_s=clock.now(), incident_id=incident.id, attempt=attempt))
@@ -45,6 +46,12 @@ def heal(watch: Watch, incident: Incident, *, deadline_s: float) -> list[Attempt
             break
         broken_since_s = clock.now() if attempt.deployment else broken_since_s
     return attempts
+
+
+def _spent(attempts: list[Attempt], limit_usd: float | None) -> bool:
+    """Whether the proposals so far have cost all that they may, as far as prices are known."""
+    cost = sum((attempt.fix.cost.usd or 0.0) for attempt in attempts if attempt.fix)
+    return limit_usd is not None and cost >= limit_usd
 
 
 def _attempt(

@@ -13,7 +13,7 @@ from harness.trial import slo
 
 _LAG_LIMIT_MS = 100.0  # a generator that sends later than this is not believed ...
 _LAG_SHARE = 0.1  # ... when it does so in more than this share of windows
-_RELAPSE_WINDOWS = 2  # bad windows in a row after the recovery: not recovered
+RELAPSE_WINDOWS = 2  # bad windows in a row after the recovery: not recovered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,9 +138,9 @@ def _no_relapse(scenario: Scenario, facts: Facts) -> CheckResult:
         return CheckResult(name=name, passed=False, evidence="there was no recovery to relapse from")
     later = [window for window in facts.windows if window.start_s >= facts.recovered[1].end_s]
     bad = [bool(slo.broken(scenario.slos, window)) for window in later]
-    relapsed = any(all(bad[start : start + _RELAPSE_WINDOWS]) for start in range(len(bad) - _RELAPSE_WINDOWS + 1))
+    relapsed = any(all(bad[start : start + RELAPSE_WINDOWS]) for start in range(len(bad) - RELAPSE_WINDOWS + 1))
     evidence = f"{sum(bad)} of {len(bad)} windows after the recovery broke an SLO"
-    return CheckResult(name=name, passed=not relapsed, evidence=evidence)
+    return CheckResult(name=name, passed=bool(later) and not relapsed, evidence=evidence)
 
 
 def _within(facts: Facts) -> tuple[Window, ...]:

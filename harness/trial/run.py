@@ -14,7 +14,7 @@ from harness.model.source import Endpoints
 from harness.model.verdict import CheckResult, Outcome, Verdict
 from harness.model.window import Window
 from harness.trial.heal import heal
-from harness.trial.judge import Facts, invalid, judge
+from harness.trial.judge import RELAPSE_WINDOWS, Facts, invalid, judge
 from harness.trial.outage import degraded_and_detected, inject
 from harness.trial.steady import steady
 from harness.trial.watch import Watch
@@ -137,9 +137,11 @@ def _healed_or_horizon(
 def _functional(watch: Watch, endpoints: Endpoints) -> tuple[CheckResult, ...]:
     world = watch.world
     results: list[CheckResult] = []
+    seen = len(watch.windows)
     for check in world.checks:
         work = partial(check.run, endpoints, world.trial.seed)
         results += watch.must(work, timeout_s=_CHECKS_TIMEOUT_S, what=check.name)
+    watch.until(lambda: len(watch.windows) >= seen + RELAPSE_WINDOWS, _CHECKS_TIMEOUT_S)  # a relapse needs time to show
     return tuple(results)
 
 

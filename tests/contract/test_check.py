@@ -18,7 +18,15 @@ from harness.model.source import Endpoints, Upstream
 from harness.model.verdict import CheckResult
 from harness.ports import Check
 
-HEAD = "import os, urllib.request\n\n\ndef get(path):\n    return urllib.request.urlopen(os.environ['CHECK_URL'] + path).read()\n\n\n"
+HEAD = """\
+import os, urllib.request
+
+
+def get(path):
+    return urllib.request.urlopen(os.environ["CHECK_URL"] + path).read()
+
+
+"""
 GOOD = HEAD + "def test_words_come():\n    assert get('/words') == b'words'\n"
 BAD = HEAD + "def test_orders_are_stored_once():\n    assert get('/words') == b'orders', 'no orders'\n"
 
@@ -88,12 +96,12 @@ ODD = {
         "",
     ),
     "error before it": (
-        "import pytest\n\n\n@pytest.fixture\ndef words():\n    raise OSError('no words')\n\n\ndef test_it(words): ...\n",
+        "import pytest\n\n@pytest.fixture\ndef words():\n    raise OSError('no words')\n\ndef test_it(words): ...\n",
         {"it": False},
         "no words",
     ),
-    "cannot be imported": ("import nowhere\n\n\ndef test_it(): ...\n", {"test_odd": False}, "collection failure"),
-    "no Python": ("def test_it(:\n", {"test_odd": False}, "collection failure"),
+    "cannot be imported": ("import nowhere\n\n\ndef test_it(): ...\n", {"odd": False}, "collection failure"),
+    "no Python": ("def test_it(:\n", {"odd": False}, "collection failure"),
     "no test": ("WORDS = 1\n", {"hidden checks": False}, "no test was found"),
     "ends the process": (
         "import os\n\n\ndef test_it(): ...\n\n\ndef test_more():\n    os._exit(0)\n",
