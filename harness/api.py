@@ -29,4 +29,3 @@ def run(
         verdict = run_trial(ready.world)
         ready.finish()
     return verdict
-

@@ -27,6 +27,7 @@ _READY_TIMEOUT_S = 20.0
 _PREPARE_TIMEOUT_S = 60.0
 _CANARY_MIGRATION_TIMEOUT_S = 20.0  # together with the canary's start, within what the trial allows a deployment
 _FORK_TIMEOUT_S = 2.0  # all workers of a release are forked in milliseconds; one may want fewer than the last had
+_LOG_LINES = 80
 _STOP_TIMEOUT_S = 0.5  # who is stopped serves nobody any more; what it holds, the database takes back
 
 
@@ -57,7 +58,7 @@ class ProcessTarget:
         self._tail = LogTail([logs / f"{name}.log" for name in ("web", *(w.name for w in self._manifest.workers))])
         self._secret = secrets.token_urlsafe(32)  # one for all releases: users stay logged in
         self._processes: dict[str, Child] = {}
-        self._deployments = 0
+        self._deployments = self._canaries = 0
         self._size = 0  # web workers
 
     @contextmanager
@@ -178,15 +179,23 @@ class ProcessTarget:
         env = self._environment(port, "canary")
         for step in self._manifest.migrate:
             self._run(step, checkout, env, _CANARY_MIGRATION_TIMEOUT_S)
-        child = self._start("canary", self._manifest.web.command, checkout, env)
+        self._canaries += 1
+        child = self._start(f"canary-{self._canaries}", self._manifest.web.command, checkout, env)
         try:
-            http_ready(f"http://127.0.0.1:{port}{self._manifest.health}", timeout_s=self._ready_timeout_s, child=child)
+            self._await_health(child, port)
         finally:
             child.stop()
 
+    def _await_health(self, child: Child, port: int) -> None:
+        try:
+            http_ready(f"http://127.0.0.1:{port}{self._manifest.health}", timeout_s=self._ready_timeout_s, child=child)
+        except TargetNotReady as error:  # the cause stands before what each worker and the master say as they go
+            first, *_ = error.message.splitlines()
+            raise TargetNotReady(f"{first}\n{child.tail(_LOG_LINES)}", cure=error.cure) from None
+
     def _start_web(self) -> None:
         self._restart("web", self._manifest.web.command)
-        http_ready(self._url + self._manifest.health, timeout_s=self._ready_timeout_s, child=self._processes["web"])
+        self._await_health(self._processes["web"], self._port)
 
     def _reload(self) -> None:
         """HUP, and wait until workers with the new code are there; old ones take no more, and finish what they have.

@@ -100,8 +100,8 @@ class Watch:
     def during(self, work: Callable[[], Result], *, timeout_s: float, what: str) -> Result:
         """The result of ``work``, done on another thread so that the watch goes on. TimeoutError past the bound."""
         future: Future[Result] = Future()
-        threading.Thread(target=_settle, args=(future, work), name=what, daemon=True).start()
         deadline_s = self.world.clock.now() + timeout_s
+        threading.Thread(target=_settle, args=(future, work), name=what, daemon=True).start()
         while True:
             try:
                 return future.result(timeout=_POLL_S)

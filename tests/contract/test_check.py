@@ -49,7 +49,7 @@ def endpoints() -> Iterator[Endpoints]:
     server.server_close()
 
 
-def folder_check(tmp_path: Path, *, timeout_s: float = 60.0, **files: str) -> FolderCheck:
+def folder_check(tmp_path: Path, timeout_s: float = 60.0, /, **files: str) -> FolderCheck:
     folder = tmp_path / "checks"
     folder.mkdir()
     for name, content in files.items():
@@ -88,44 +88,45 @@ def test_it_can_be_run_again(check: Check, endpoints: Endpoints) -> None:
 
 # --- a folder of pytest files ---
 
-ODD = {
-    "skipped": ("import pytest\n\n\ndef test_it():\n    pytest.skip('not today')\n", {"it": False}, "not today"),
-    "expected to fail": (
-        "import pytest\n\n\n@pytest.mark.xfail\ndef test_it():\n    assert False\n",
-        {"it": False},
-        "",
+ODD: dict[str, tuple[dict[str, str], dict[str, bool], str]] = {
+    "not run, or not as it should": (
+        {
+            "test_skipped": "import pytest\n\ndef test_skipped():\n    pytest.skip('not today')\n",
+            "test_xfail": "import pytest\n\n@pytest.mark.xfail\ndef test_expected_to_fail():\n    assert False\n",
+            "test_error": (
+                "import pytest\n\n@pytest.fixture\ndef words():\n    raise OSError\n\ndef test_words(words): ...\n"
+            ),
+            "test_sizes": (
+                "import pytest\n\n@pytest.mark.parametrize('n', [1, 2])\ndef test_size(n):\n    assert n == 1\n"
+            ),
+        },
+        {"skipped": False, "expected to fail": False, "words": False, "size[1]": True, "size[2]": False},
+        "not today",
     ),
-    "error before it": (
-        "import pytest\n\n@pytest.fixture\ndef words():\n    raise OSError('no words')\n\ndef test_it(words): ...\n",
-        {"it": False},
-        "no words",
+    "cannot be collected": (
+        {"test_import": "import nowhere\n\ndef test_it(): ...\n", "test_syntax": "def test_it(:\n", "test_good": GOOD},
+        {"import": False, "syntax": False},
+        "collection failure",
     ),
-    "cannot be imported": ("import nowhere\n\n\ndef test_it(): ...\n", {"odd": False}, "collection failure"),
-    "no Python": ("def test_it(:\n", {"odd": False}, "collection failure"),
-    "no test": ("WORDS = 1\n", {"hidden checks": False}, "no test was found"),
+    "no test": ({"test_words": "WORDS = 1\n"}, {"hidden checks": False}, "no test was found"),
     "ends the process": (
-        "import os\n\n\ndef test_it(): ...\n\n\ndef test_more():\n    os._exit(0)\n",
+        {"test_end": "import os\n\ndef test_it(): ...\n\ndef test_more():\n    os._exit(0)\n"},
         {"hidden checks": False},
         "ended with code 0",
     ),
     "breaks off": (
-        "import pytest\n\n\ndef test_it():\n    pytest.exit('enough', returncode=0)\n",
+        {"test_off": "import pytest\n\ndef test_it():\n    pytest.exit('enough', returncode=0)\n"},
         {"hidden checks": False},
         "ended with code 0",
-    ),
-    "parametrized": (
-        "import pytest\n\n\n@pytest.mark.parametrize('size', [1, 2])\ndef test_size(size):\n    assert size == 1\n",
-        {"size[1]": True, "size[2]": False},
-        "",
     ),
 }
 
 
-@pytest.mark.parametrize(("content", "names", "evidence"), ODD.values(), ids=ODD.keys())
+@pytest.mark.parametrize(("files", "names", "evidence"), ODD.values(), ids=ODD.keys())
 def test_only_what_was_seen_to_hold_has_passed(
-    tmp_path: Path, endpoints: Endpoints, content: str, names: dict[str, bool], evidence: str
+    tmp_path: Path, endpoints: Endpoints, files: dict[str, str], names: dict[str, bool], evidence: str
 ) -> None:
-    results = folder_check(tmp_path, test_odd=content).run(endpoints, 7)
+    results = folder_check(tmp_path, **files).run(endpoints, 7)
     assert passed(results) == names
     assert evidence in " ".join(result.evidence for result in results)
 
@@ -140,8 +141,8 @@ def test_an_empty_folder_and_one_that_is_gone_fail(tmp_path: Path, endpoints: En
 
 def test_what_does_not_end_in_time_fails(tmp_path: Path, endpoints: Endpoints) -> None:
     stuck = "import time\n\n\ndef test_it(): ...\n\n\ndef test_stuck():\n    time.sleep(600)\n"
-    (result,) = folder_check(tmp_path, timeout_s=2.0, test_stuck=stuck).run(endpoints, 7)
-    assert not result.passed and "did not end within 2 s" in result.evidence
+    (result,) = folder_check(tmp_path, 1.0, test_stuck=stuck).run(endpoints, 7)
+    assert not result.passed and "did not end within 1 s" in result.evidence
 
 
 LOOK = """\

@@ -101,7 +101,7 @@ def test_a_deployment_that_never_ends_makes_the_trial_invalid() -> None:
     never = threading.Event()
 
     def stuck(tree: SourceTree, message: str) -> Deployment:
-        simulation.think(121)
+        simulation.clock.sleep(121)
         never.wait()
         raise AssertionError
 

@@ -127,18 +127,18 @@ def test_a_dead_app_is_told(site: Site) -> None:
 def test_a_rare_trigger_is_believed_between_two_of_its_requests(site: Site) -> None:
     """At one in five seconds, what was sent last is older than the usual three."""
     with trigger(rate=0.2).active(site.endpoints) as active:
-        site.wait_for(1)
+        until(lambda: bool(site.asked))
         assert "in the last 10 s: " in active.check().evidence and active.check().passed
 
 
 def test_looking_while_answers_come_in_is_safe(site: Site) -> None:
     with trigger(rate=200).active(site.endpoints) as active:
-        end = time.monotonic() + 1.0
+        end = time.monotonic() + 0.5
         looks = 0
         while time.monotonic() < end:
             active.check()
             looks += 1
-    assert looks > 50
+    assert looks > 20
 
 
 def test_after_the_block_nothing_more_is_sent(site: Site) -> None:
