@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := uv==0.13.9
 
-.PHONY: run test lint format prove bench schema clean
+.PHONY: run test lint format prove bench schema lock clean
 
 run: $(VENV)/installed        ## heal a real app under live load
 	$(BIN)/harness run scenarios/pool_exhaustion.yml
@@ -27,8 +27,8 @@ bench: $(VENV)/installed      ## the figures, side by side
 schema: $(VENV)/installed     ## scenarios/schema.json, which editors complete from
 	$(BIN)/harness validate --schema > scenarios/schema.json
 
-requirements.txt: pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements.txt" -o $@ $<
+lock: $(VENV)/installed         ## pin all dependencies anew, after a change of pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements.txt pyproject.toml
 
 $(VENV)/installed: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

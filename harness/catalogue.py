@@ -74,7 +74,7 @@ def _imported(name: str) -> Fixer:
     """``mypkg.mymod:MyFixer``, called without arguments."""
     module, _, attribute = name.partition(":")
     if "" not in sys.path:
-        sys.path.insert(0, "")  # the installed command does not look into the working directory by itself
+        sys.path.append("")  # the installed command does not look into the working directory by itself
     try:
         made: Fixer = getattr(importlib.import_module(module), attribute)()
     except Exception as error:  # anybody's code: whatever it raises, the user is told, and nothing has started

@@ -23,6 +23,7 @@ from harness.fixing.guard import apply
 from harness.git import GitFailed, git, patched
 from harness.load.generator import LocustLoad
 from harness.loading import LoadedScenario
+from harness.model.scenario import Scenario
 from harness.model.source import SourceTree
 from harness.model.verdict import Trial
 from harness.ports import Retriever, Sink
@@ -42,7 +43,7 @@ from harness.trial.world import World
 logger = logging.getLogger(__name__)
 
 _TRACKER_PATIENCE_S = 60.0
-_LOAD_MARGIN_S = 300.0  # the generator ends by itself this long after all that a trial may take
+_LOAD_MARGIN_S = 600.0  # deployments, rollbacks, checks: what has no length of its own in a scenario
 _ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -70,8 +71,9 @@ class Wired:
     def finish(self) -> None:
         """Let the console and MLflow catch up with the last event. A tracker that is too slow is warned of."""
         self.fan_out.close()
-        if self.tracker and self.tracker.wait(_TRACKER_PATIENCE_S) is None:
-            logger.warning("MLflow did not take the trial within %g s; see %s", _TRACKER_PATIENCE_S, self.tracker.log)
+        if self.tracker and (code := self.tracker.wait(_TRACKER_PATIENCE_S)) != 0:
+            how = f"within {_TRACKER_PATIENCE_S:g} s" if code is None else f"(code {code})"
+            logger.warning("MLflow did not take the trial %s; see %s", how, self.tracker.log)
 
 
 @contextmanager
@@ -121,6 +123,8 @@ class _Services:
         )
         with server as postgres, Recorder(postgres.url(postgres.home)) as recorder, self._recorder.attached(recorder):
             self._postgres = postgres
+            if not self._settings.database_url:
+                postgres.drop_databases("app_")  # what a killed trial has left
             yield
 
     def postgres(self) -> Postgres:
@@ -160,7 +164,7 @@ def _world(
         folder=logs,
         supervisor=supervisor,
         clock_origin=clock.origin_s,
-        max_s=spec.recovery.horizon_s + spec.recovery.bite_within_s + _LOAD_MARGIN_S,
+        max_s=_longest_s(spec),
         scenario_folder=loaded.file.parent,
     )
     return World(
@@ -179,6 +183,14 @@ def _world(
         emit=emit,
         utc_now=utc_now,
     )
+
+
+def _longest_s(spec: Scenario) -> float:
+    """Longer than any trial of the scenario: by then the generator ends by itself, come what may."""
+    steady, recovery = spec.steady_state, spec.recovery
+    before = steady.warmup_s + 3 * steady.hold_s + max(fault.at_s for fault in spec.method)
+    outage = recovery.bite_within_s + spec.detection.within_s + spec.detection.gather_s + recovery.horizon_s
+    return before + outage + recovery.observe_s + _LOAD_MARGIN_S
 
 
 class TrialClock:

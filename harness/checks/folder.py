@@ -10,12 +10,13 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.errors import MeasurementError
 from harness.model.source import Endpoints
 from harness.model.verdict import CheckResult
 
 _TIMEOUT_S = 90.0
 _EVIDENCE_CHARACTERS = 300
-_ENDED = (0, 1, 2)  # all passed, some failed, some could not be collected: there is a whole report
+_ENDED = (0, 1)  # all passed, or some failed: there is a whole report
 _NO_TESTS = 5
 
 
@@ -27,14 +28,18 @@ class FolderCheck:
         self._folder, self._log, self._timeout_s = folder.resolve(), log, timeout_s
 
     def run(self, endpoints: Endpoints, seed: int) -> Sequence[CheckResult]:
-        """One result a test. A folder without tests, or one that cannot be run, is a failed check."""
+        """One result a test; a time-out is a failed check. MeasurementError when the tests themselves are broken."""
         with tempfile.TemporaryDirectory(prefix="checks-") as scratch:
             report = Path(scratch) / "report.xml"
             code = self._pytest(report, _environment(endpoints, seed, scratch))
             results = _results(report) if code in _ENDED and report.is_file() else []
-        if results and (code == 0 or not all(result.passed for result in results)):
-            return results
-        return [CheckResult(name=self.name, passed=False, evidence=f"{_how(code, self._timeout_s)}; see {self._log}")]
+        if code is None:
+            evidence = f"pytest did not end within {self._timeout_s:g} s; see {self._log}"
+            return [CheckResult(name=self.name, passed=False, evidence=evidence)]
+        if not results or (code == 0) != all(result.passed for result in results):
+            how = "no test was found" if code == _NO_TESTS else f"pytest ended with code {code}"
+            raise MeasurementError(f"the checks in {self._folder.name}/ cannot be run: {how}", cure=f"read {self._log}")
+        return results
 
     def _pytest(self, report: Path, env: dict[str, str]) -> int | None:
         command = [sys.executable, "-P", "-m", "pytest", str(self._folder), f"--junitxml={report}", "-q"]
@@ -49,12 +54,6 @@ class FolderCheck:
             except subprocess.TimeoutExpired:
                 return None
         return done.returncode
-
-
-def _how(code: int | None, timeout_s: float) -> str:
-    if code is None:
-        return f"pytest did not end within {timeout_s:g} s"
-    return "no test was found" if code == _NO_TESTS else f"pytest ended with code {code}"
 
 
 def _environment(endpoints: Endpoints, seed: int, scratch: str) -> dict[str, str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from harness.model.incident import Passage
 from harness.model.source import Deployment
@@ -66,7 +68,7 @@ class Fix:
     edits: tuple[Edit, ...] = ()
     remediation: str = ""
     verification: tuple[str, ...] = ()
-    confidence: float | None = None  # 0-1 as the fixer stated it, before the outcome is known
+    confidence: Annotated[float, Field(ge=0, le=1)] | None = None  # as the fixer stated it, before the outcome is known
     cost: Cost = field(default_factory=Cost)
     model: str = ""
 

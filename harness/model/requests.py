@@ -33,13 +33,15 @@ class Variable(Described):
     """A random value for ``{name}`` in a request, drawn from the trial's seed."""
 
     integer: tuple[int, int] | None = None
-    choice: tuple[str, ...] | None = None
+    choice: tuple[str, ...] | None = Field(default=None, min_length=1)
     uuid: bool = False
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         if sum((self.integer is not None, self.choice is not None, self.uuid)) != 1:
             raise ValueError("give exactly one of integer: [low, high], choice: [...], uuid: true")
+        if self.integer is not None and self.integer[0] > self.integer[1]:
+            raise ValueError(f"integer: [low, high] has low {self.integer[0]} over high {self.integer[1]}")
         return self
 
 

@@ -25,7 +25,7 @@ class TargetSpec(Described):
 
 
 class Stage(Described):
-    rate: float = Field(gt=0)
+    rate: float = Field(gt=0, le=2000)
     for_s: Seconds = Field(alias="for")
 
 
@@ -50,6 +50,9 @@ class LoadSpec(Described):
     def _routes_or_locustfile(self) -> Self:
         if bool(self.routes) == bool(self.locustfile):
             raise ValueError("give routes or a locustfile, one of the two")
+        names = [route.name for route in self.routes]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two routes have the name {twice[0]!r}")
         return self
 
     @model_validator(mode="after")
@@ -139,11 +142,24 @@ class Scenario(Described):
 
     @model_validator(mode="after")
     def _one_slo_a_route(self) -> Self:
-        owner: dict[str, str] = {}
+        covered = [route for slo in self.slos for route in slo.routes]
+        if twice := [route for route in covered if covered.count(route) > 1]:
+            raise ValueError(f"the slos name the route {twice[0]!r} twice; keep one")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_met(self) -> Self:
+        """A burn that no outage can reach, or patience that no fix can meet, would decide every trial beforehand."""
+        burn, recovery = self.detection.burn_rate, self.recovery
         for slo in self.slos:
-            for route in slo.routes:
-                if owner.setdefault(route, slo.name) != slo.name:
-                    raise ValueError(f"route {route!r} stands in two slos, {owner[route]!r} and {slo.name!r}; keep one")
+            if burn and burn.factor * (1 - slo.objective) > 1:
+                raise ValueError(
+                    f"no outage burns the budget of {slo.name!r} {burn.factor:g} times too fast: with that objective, "
+                    f"at most {1 / (1 - slo.objective):.1f} times; lower detection.burnRate.factor"
+                )
+        least_s = (recovery.consecutive + 1) * recovery.window_s + max(self.thresholds_ms().values()) / 1000
+        if recovery.observe_s < least_s:
+            raise ValueError(f"recovery.observe is too short for {recovery.consecutive} windows: give {least_s:g} s")
         return self
 
     def thresholds_ms(self) -> dict[str, float]:

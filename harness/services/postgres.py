@@ -63,6 +63,19 @@ class Postgres:
         """Closes the connections to it first. Nothing happens when there is none. Raises ServiceUnavailable."""
         _administer(self.url(self.home), "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
 
+    def drop_databases(self, prefix: str) -> None:
+        """Every database whose name begins so: what killed trials have left behind. Raises ServiceUnavailable."""
+        import psycopg  # noqa: PLC0415 - as below
+
+        try:
+            with psycopg.connect(self.url(self.home)) as connection:
+                names = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [prefix])
+                found = [str(name) for (name,) in names]
+        except psycopg.Error as error:
+            raise ServiceUnavailable(f"PostgreSQL: {error}", cure="see the server's log") from error
+        for name in found:
+            self.drop_database(name)
+
 
 @contextmanager
 def postgres_running(
@@ -73,11 +86,11 @@ def postgres_running(
     With ``external_url`` nothing is started: that server is checked, and the database that the URL names is ``home``.
     Raises ServiceUnavailable, also when another process uses ``data``.
     """
-    if external_url:
-        yield _external(external_url)
-        return
     data, log = data.resolve(), log.resolve()
     with pgdata.locked(data):
+        if external_url:
+            yield _external(external_url)
+            return
         uid = pgdata.server_uid(data)
         programs = _programs(uid)
         pgdata.ensure(data, uid, lambda folder: _initdb(supervisor, programs, folder, log, uid))

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from harness.errors import FixRefused, MeasurementError, TargetNotReady
+from harness.git import GitFailed
 from harness.model.app import AppManifest, Command
 from harness.model.source import Deployment, Endpoints, SourceTree
 from harness.services.ready import http_ready, wait_until
@@ -102,20 +103,23 @@ class ProcessTarget:
         try:
             self._workspace.branch(tree, branch, message, checkout)
             self._try_canary(checkout)
+            diff = self._workspace.merge(branch)
         except MeasurementError as error:
             raise FixRefused(
                 f"the canary did not get healthy: {error.message}",
                 rule="canary",
                 cure="the patched app must start and answer its health check",
             ) from None
+        except GitFailed as error:
+            cure = "the app must leave its own source alone"
+            raise FixRefused(f"the fix cannot be merged: {error}", rule="merge", cure=cure) from None
         finally:
             self._workspace.drop(checkout)
-        diff = self._workspace.merge(branch)
         try:
             self._reload()
         except MeasurementError as error:  # it booted as a canary and dies for real: that is the fix's fault
             self._workspace.revert()
-            self._start_web()
+            self._restart_all()
             raise FixRefused(
                 f"the app died when the fix went live: {error.message}", rule="live", cure="keep the app running"
             ) from None
@@ -127,8 +131,7 @@ class ProcessTarget:
         try:
             self._reload()
         except TargetNotReady:  # the release that is taken back has killed the server, or kills it now
-            self._start_web()
-            self._restart_workers()
+            self._restart_all()
         return self._deployed(started, diff=diff)
 
     def logs(self) -> Sequence[str]:
@@ -136,7 +139,7 @@ class ProcessTarget:
 
     def _environment(self, port: int, role: str) -> dict[str, str]:
         """All that the app gets to see of ours. ``{tmp}`` in a value is a private folder, ``{secret}`` is random."""
-        tmp = self._folder / role
+        tmp = self._folder / f"tmp-{role}"
         tmp.mkdir(exist_ok=True)
         values = {**self._manifest.env, **self._app.env}
         return {
@@ -214,6 +217,11 @@ class ProcessTarget:
             return new >= self._size or (new > 0 and time.monotonic() - started > _FORK_TIMEOUT_S)
 
         wait_until(replaced, timeout_s=self._ready_timeout_s, what="the new release", child=web, error=TargetNotReady)
+        self._restart_workers()
+
+    def _restart_all(self) -> None:
+        """The server anew, in the middle of an outage: whether it is healthy, the windows tell."""
+        self._restart("web", self._manifest.web.command)
         self._restart_workers()
 
     def _restart_workers(self) -> None:

@@ -73,16 +73,19 @@ class Workspace:
         return git(checkout, "rev-parse", "HEAD").strip()
 
     def drop(self, checkout: Path) -> None:
-        git(self.folder, "worktree", "remove", "--force", str(checkout))
+        with contextlib.suppress(GitFailed):  # it was never made: that has been told already
+            git(self.folder, "worktree", "remove", "--force", str(checkout))
 
     def merge(self, name: str) -> str:
         """Fast-forward what runs to the branch. The diff against what ran before."""
         before = self.head()
+        git(self.folder, "reset", "--quiet", "--hard")  # what the app did to its own files is not part of any release
         git(self.folder, "merge", "--quiet", "--ff-only", name)
         return git(self.folder, "diff", "--no-color", before, "HEAD")
 
     def revert(self) -> str:
         """Take the last commit back by a commit. The diff."""
+        git(self.folder, "reset", "--quiet", "--hard")
         git(self.folder, "revert", "--no-commit", "HEAD")
         git(self.folder, "commit", "--quiet", "--allow-empty", "--message", "Roll back")  # a commit may change nothing
         return git(self.folder, "diff", "--no-color", "HEAD~1", "HEAD")

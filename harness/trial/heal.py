@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 
-from harness.errors import FixerError, FixRefused, HarnessError, MeasurementError, ProposalFailed
+from pydantic import TypeAdapter, ValidationError
+
+from harness.errors import FixerError, FixRefused, MeasurementError, ProposalFailed
 from harness.model.event import (
     AttemptEnded,
     Deployed,
@@ -24,6 +26,7 @@ from harness.ports import Fixer
 from harness.trial.watch import Watch
 
 logger = logging.getLogger(__name__)
+_FIX = TypeAdapter(Fix)
 
 _PASSAGES = 5
 _DEPLOY_TIMEOUT_S = 120.0  # more than a canary and a reload may take together: what they wait for, they say themselves
@@ -80,7 +83,7 @@ def _attempt(
     except FixRefused as error:
         return _refused(watch, incident, replace(attempt, outcome="refused", reason=str(error)), rule=error.rule)
     _require_still_broken(watch, broken_since_s)
-    return _deploy(watch, incident, attempt, patched, deadline_s)
+    return _deploy(watch, incident, attempt, patched)
 
 
 def _retrieve(watch: Watch, incident: Incident) -> tuple[Passage, ...]:
@@ -109,20 +112,19 @@ def _propose(watch: Watch, work: Callable[[], Fix], deadline_s: float) -> Fix:
 def _asked(
     fixer: Fixer, incident: Incident, passages: tuple[Passage, ...], tree: SourceTree, earlier: tuple[Attempt, ...]
 ) -> Fix:
-    """The fixer's answer. It may be anybody's code: whatever it raises but our own errors is a failed proposal."""
+    """The fixer's answer. It may be anybody's code: what it raises, or returns that is no fix, is a failed proposal."""
     try:
-        fix = fixer.propose(incident, passages, tree, earlier)
-    except (HarnessError, TimeoutError):
+        return _FIX.validate_python(asdict(fixer.propose(incident, passages, tree, earlier)))
+    except (FixerError, TimeoutError):
         raise
+    except ValidationError as error:
+        raise ProposalFailed(f"what the fixer gave is no fix: {error.errors()[0]['msg']}") from error
     except (Exception, SystemExit) as error:
         logger.exception("the fixer crashed")
         raise ProposalFailed(f"the fixer crashed: {type(error).__name__}: {error}") from error
-    if not isinstance(fix, Fix):
-        raise ProposalFailed(f"the fixer gave a {type(fix).__name__}", cure="return a harness.model.fix.Fix")
-    return fix
 
 
-def _deploy(watch: Watch, incident: Incident, attempt: Attempt, tree: SourceTree, deadline_s: float) -> Attempt:
+def _deploy(watch: Watch, incident: Incident, attempt: Attempt, tree: SourceTree) -> Attempt:
     world, before = watch.world, _bad_share(watch.windows[-_WORSE_WINDOWS:])
     message = f"Attempt {attempt.number}: {_headline(attempt.fix)}"
     watch.phase("deploy")
@@ -135,10 +137,10 @@ def _deploy(watch: Watch, incident: Incident, attempt: Attempt, tree: SourceTree
         return _refused(watch, incident, replace(attempt, outcome="canary_failed", reason=reason), rule="canary")
     attempt = replace(attempt, deployment=deployment, deployed_s=world.clock.now())
     world.emit(Deployed(at_s=world.clock.now(), incident_id=incident.id, attempt=attempt.number, deployment=deployment))
-    return _observe(watch, incident, attempt, deadline_s, before=before)
+    return _observe(watch, incident, attempt, before=before)
 
 
-def _observe(watch: Watch, incident: Incident, attempt: Attempt, deadline_s: float, *, before: float) -> Attempt:
+def _observe(watch: Watch, incident: Incident, attempt: Attempt, *, before: float) -> Attempt:
     """Recovered, or rolled back: when patience ends, or at once when it got worse than ``before``, a share of bad."""
     world, recovery = watch.world, watch.world.scenario.recovery
     since_s = world.clock.now()
@@ -151,7 +153,7 @@ def _observe(watch: Watch, incident: Incident, attempt: Attempt, deadline_s: flo
         later = [window for window in watch.windows if window.start_s >= since_s]
         return len(later) >= _WORSE_WINDOWS and _bad_share(later[-_WORSE_WINDOWS:]) > before + _WORSE_BY
 
-    watch.until(lambda: recovered() or worse(), min(recovery.observe_s, max(0.0, deadline_s - since_s)))
+    watch.until(lambda: recovered() or worse(), recovery.observe_s)
     if recovered():
         return replace(attempt, outcome="recovered", reason=f"{recovery.consecutive} good windows in a row")
     reason = _what_is_still_wrong(watch, since_s) + (", more than before" if worse() else "")
@@ -197,4 +199,4 @@ def _refused(watch: Watch, incident: Incident, attempt: Attempt, *, rule: str) -
 
 def _headline(fix: Fix | None) -> str:
     lines = (fix.remediation or fix.root_cause).strip().splitlines() if fix else []
-    return lines[0][:72] if lines else "a fix"
+    return "".join(filter(str.isprintable, lines[0]))[:72] if lines else "a fix"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from harness.model.fix import Attempt, Cost
@@ -63,9 +64,13 @@ def invalid(trial: Trial, reason: str, *, phases: tuple[Phase, ...] = ()) -> Ver
 
 def _outcome(facts: Facts, checks: tuple[CheckResult, ...]) -> tuple[Outcome, str]:
     failed = {check.name: check for check in checks if not check.passed}
-    for name in ("load was honest", *(fault.name for fault in facts.faults)):
+    touched = any(attempt.deployment for attempt in facts.attempts)
+    # once its code has run, a fixer answers for what goes wrong: it must not be able to void its own failures
+    for name in ("load was honest", *(() if touched else (fault.name for fault in facts.faults))):
         if name in failed:
             return Outcome.INVALID, f"{name}: no: {failed[name].evidence}"
+    if facts.recovered and not touched:
+        return Outcome.INVALID, "the outage ended by itself: nothing was deployed, and nothing can be judged"
     if not facts.signals:
         return Outcome.NOT_DETECTED, "the fault bit, and neither marker nor burn rate told of it"
     if failed:
@@ -96,12 +101,15 @@ def _span(windows: tuple[Window, ...]) -> str:
 
 
 def _load_was_honest(facts: Facts) -> CheckResult:
-    late = sum(window.lag_p99_ms > _LAG_LIMIT_MS for window in facts.windows)
-    worst = max((window.lag_p99_ms for window in facts.windows), default=0.0)
+    """Up to the first deployment: afterwards it is the fix that may have taken the processor."""
+    deployed_s = min((each.deployed_s for each in facts.attempts if each.deployed_s is not None), default=math.inf)
+    windows = [window for window in facts.windows if window.end_s <= deployed_s]
+    late = sum(window.lag_p99_ms > _LAG_LIMIT_MS for window in windows)
+    worst = max((window.lag_p99_ms for window in windows), default=0.0)
     return CheckResult(
         name="load was honest",
-        passed=bool(facts.windows) and late <= _LAG_SHARE * len(facts.windows),
-        evidence=f"{late} of {len(facts.windows)} windows sent over {_LAG_LIMIT_MS:g} ms late, worst {worst:.0f} ms",
+        passed=bool(windows) and late <= _LAG_SHARE * len(windows),
+        evidence=f"{late} of {len(windows)} windows sent over {_LAG_LIMIT_MS:g} ms late, worst {worst:.0f} ms",
     )
 
 

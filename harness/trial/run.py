@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
-from harness.errors import MeasurementError
+from harness.errors import HarnessError, MeasurementError
 from harness.model.event import IncidentResolved, TrialEnded, TrialInterrupted, TrialStarted
 from harness.model.fix import Attempt
 from harness.model.incident import Incident
@@ -19,6 +20,8 @@ from harness.trial.outage import degraded_and_detected, inject
 from harness.trial.steady import steady
 from harness.trial.watch import Watch
 from harness.trial.world import World
+
+logger = logging.getLogger(__name__)
 
 _CHECKS_TIMEOUT_S = 120.0
 
@@ -58,13 +61,12 @@ def _trial(watch: Watch, windows: list[Window]) -> tuple[Verdict, Incident | Non
     world = watch.world
     with ExitStack() as stack:
         endpoints = stack.enter_context(world.target.running())
-        traffic = stack.enter_context(world.load.running(endpoints))
-        watch.watching(traffic)
+        stack.callback(lambda: windows.extend(watch.settled()))  # once the load has ended
+        watch.watching(stack.enter_context(world.load.running(endpoints)))
         try:
             return _measure(watch, stack, endpoints)
         finally:
             watch.phase("teardown")
-            windows.extend(traffic.settled())
 
 
 def _measure(watch: Watch, stack: ExitStack, endpoints: Endpoints) -> tuple[Verdict, Incident | None]:
@@ -104,8 +106,11 @@ def _learn(world: World, verdict: Verdict, incident: Incident | None) -> None:
     """Once all is taken down: a teardown that fails makes the trial INVALID, and then nothing was learnt."""
     fix = verdict.attempts[-1].fix if verdict.attempts else None
     if incident and fix and verdict.outcome is Outcome.HEALED:
-        document = world.retriever.learn(incident, fix)
-        world.emit(IncidentResolved(at_s=world.clock.now(), incident_id=incident.id, document_id=document))
+        try:
+            document = world.retriever.learn(incident, fix)
+            world.emit(IncidentResolved(at_s=world.clock.now(), incident_id=incident.id, document_id=document))
+        except (OSError, HarnessError) as error:
+            logger.warning("what was healed could not be learnt: %s", error)  # it is healed all the same
 
 
 def _was_interrupted(error: BaseException | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -39,6 +39,10 @@ class Watch:
 
     def watching(self, traffic: Traffic) -> None:
         self._traffic = traffic
+
+    def settled(self) -> Sequence[Window]:
+        """All windows with what became of late requests; none where no load has begun."""
+        return self._traffic.settled() if self._traffic else ()
 
     def phase(self, name: str) -> None:
         now = self.world.clock.now()
@@ -81,9 +85,12 @@ class Watch:
             held = self.good(window)
             world.emit(WindowObserved(at_s=now, window=window, slo_held=held))
         if self.armed_s is not None:
-            suffered = [seen for seen in self.windows if seen.end_s > self.armed_s]
             for signal in detect(
-                world.scenario.detection, world.scenario.slos, at_s=now, lines=lines, windows=suffered
+                world.scenario.detection,
+                world.scenario.slos,
+                at_s=now,
+                lines=lines,
+                windows=self.windows if window else (),
             ):
                 self.signals.setdefault(signal.kind, signal)
         return window
