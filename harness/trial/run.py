@@ -82,9 +82,10 @@ def _measure(watch: Watch, stack: ExitStack, endpoints: Endpoints) -> tuple[Verd
     recovered = None
     if incident:
         incident, attempts, recovered = _healed_or_horizon(watch, incident)
-        if attempts and attempts[-1].outcome == "recovered":
-            watch.phase("checks")
-            functional = _functional(watch, endpoints)
+    still_on = tuple(fault.check() for fault in faults)  # before the checks, which may take a fault away
+    if attempts and attempts[-1].outcome == "recovered":
+        watch.phase("checks")
+        functional = _functional(watch, endpoints)
     facts = Facts(
         trial=replace(world.trial, model=_model(attempts) or world.trial.model),
         phases=watch.phases(),
@@ -95,7 +96,7 @@ def _measure(watch: Watch, stack: ExitStack, endpoints: Endpoints) -> tuple[Verd
         signals=tuple(watch.signals.values()),
         attempts=tuple(attempts),
         recovered=recovered,
-        faults=tuple(fault.check() for fault in faults),
+        faults=still_on,
         functional=functional,
         ended_s=clock.now(),
     )

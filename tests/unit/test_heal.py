@@ -54,7 +54,11 @@ def test_a_fix_that_takes_some_windows_to_work_is_waited_for() -> None:
 
 
 def test_only_windows_that_begin_after_the_deployment_speak_for_the_fix() -> None:
-    simulation = Simulation(AnsweringFixer(fix()))
+    def within_a_window() -> Fix:
+        simulation.clock.sleep(0.4)
+        return fix()
+
+    simulation = Simulation(AnsweringFixer(within_a_window))
     verdict = simulation.run()
     (live,) = (event.at_s for event in simulation.sink.events if isinstance(event, Deployed))
     first = next(

@@ -129,7 +129,7 @@ MISTAKES = {
     "an SLO's route": (put("[browse]", "[brwse]"), 14, "slos.0.routes.0", "'brwse', which load.routes", "browse, buy"),
     "a route in two SLOs": (
         GOOD.replace("method:", "  - {name: also, routes: [browse], latency: {p95Ms: 9}, objective: 0.9}\nmethod:"),
-        *(15, "slos.1.name", "route 'browse' stands in two slos", "keep one"),
+        *(15, "slos.1.routes.0", "the slos name the route 'browse' twice", "keep one"),
     ),
     "upstream": (
         *(put("upstream: payments", "upstream: pay"), 18, "method.1.upstream", "no upstream 'pay'", "has: payments"),

@@ -155,13 +155,11 @@ def test_doing_nothing_does_not_heal_and_is_watched_to_the_horizon() -> None:
     assert verdict.confidence is None and simulation.notes == UP_AND_DOWN
 
 
-def test_after_an_abstention_an_outage_that_ends_by_itself_is_nobodys_merit() -> None:
+def test_an_outage_that_ends_by_itself_after_an_abstention_is_no_measure() -> None:
     simulation = Simulation(NoopFixer())
     simulation.serves = lambda: SICK if simulation.fault.on and simulation.clock.now() < 15 else {}
-    verdict = simulation.run()
-    assert verdict.outcome is Outcome.NOT_HEALED
-    assert "it recovered without one" in verdict.reason
-    assert verdict.times.recover_s is None and verdict.times.censored_s is not None
+    verdict = invalid(simulation, "the outage ended by itself")
+    assert verdict.times.recover_s is None and outcomes(verdict) == ["abstained"]
 
 
 def test_a_fix_that_does_not_help_is_rolled_back_and_the_next_attempt_is_told() -> None:
@@ -285,7 +283,7 @@ MISBEHAVIOUR = {
     "times out by itself": (TimeoutError(), "failed", "timed out"),
     "crashes": (crash, "failed", "the fixer crashed: ZeroDivisionError: division by zero"),
     "exits": (SystemExit(0), "failed", "the fixer crashed: SystemExit: 0"),
-    "gives nothing": (None, "failed", "the fixer gave a NoneType"),
+    "gives nothing": (None, "failed", "the fixer crashed: TypeError"),
 }  # fmt: skip
 
 
@@ -410,6 +408,11 @@ def test_a_baseline_may_need_some_patience() -> None:
     assert simulation.run().outcome is Outcome.HEALED
 
 
+def test_the_warm_up_is_no_part_of_the_baseline() -> None:
+    verdict = Simulation(ScriptedFixer([fix()]), scenario=scenario(steadyState={"warmup": 4, "hold": 3})).run()
+    assert {phase.name: phase.end_s for phase in verdict.phases}["baseline"] >= 7
+
+
 def test_too_few_requests() -> None:
     simulation = Simulation(NoopFixer(), scenario=scenario(recovery={**RECOVERY, "minRequests": 500}))
     invalid(simulation, "(minRequests")
@@ -424,7 +427,7 @@ def test_no_load_at_all() -> None:
 
 
 def test_a_load_that_shows_no_window() -> None:
-    simulation = Simulation(NoopFixer(), scenario=scenario(recovery={**RECOVERY, "window": 3600}))
+    simulation = Simulation(NoopFixer(), scenario=scenario(recovery={**RECOVERY, "window": 3600, "observe": 20000}))
     invalid(simulation, "no window of load was seen")
 
 
@@ -471,14 +474,26 @@ def phase(simulation: Simulation) -> PhaseStarted:
     return [event for event in simulation.sink.events if isinstance(event, PhaseStarted)][-1]
 
 
-def test_a_fault_that_went_off() -> None:
+def test_a_fault_that_went_off_once_the_fix_ran_is_the_fixs_doing() -> None:
     def switched_off() -> Sequence[CheckResult]:
         simulation.fault.on = False
         return ()
 
     simulation = Simulation(ScriptedFixer([fix()]), checks=(CalledCheck(switched_off),))
-    verdict = invalid(simulation, "fault still on (memory): no: on is False")
+    verdict = simulation.run()
+    assert (verdict.outcome, failed(verdict)) == (Outcome.NOT_HEALED, ["fault still on (memory)"])
     assert outcomes(verdict) == ["recovered"]
+
+
+def test_a_fault_that_went_off_before_any_fix_ran() -> None:
+    simulation = Simulation(AnsweringFixer(lambda: abstained(simulation)))
+    simulation.serves = lambda: SICK if "FaultInjected" in simulation.sink.types else {}
+    invalid(simulation, "fault still on (memory): no: on is False")
+
+
+def abstained(simulation: Simulation) -> Fix:
+    simulation.fault.on = False
+    return Fix(root_cause="nothing seems to be wrong")
 
 
 def test_an_outage_that_ended_before_the_fix_was_deployed() -> None:
@@ -540,6 +555,7 @@ def test_faults_are_switched_on_at_their_times_and_all_have_time_to_bite() -> No
         phase for phase in simulation.sink.events if isinstance(phase, PhaseStarted) and phase.name == "degrade"
     )
     assert degrade.at_s - inject.at_s == pytest.approx(9, abs=0.1)
+    assert simulation.clock.now() - degrade.at_s > 5, "the last one, too, has its time to bite"
 
 
 def test_times_count_from_when_the_first_fault_was_switched_on() -> None:
