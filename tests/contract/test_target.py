@@ -252,8 +252,7 @@ def fewer_workers(tree: SourceTree) -> SourceTree:
 
 
 BROKEN = {
-    "syntax": ({"words": "WORD = (\n"}, "SyntaxError"),
-    "import": ({"words": "from nowhere import WORD\n"}, "nowhere"),
+    "import": ({"words": "from nowhere import WORD\n"}, "No module named 'nowhere'"),
     "health": ({"app": APP.replace('return "well"', 'return "ill", 500')}, "it answers 500"),
 }
 

@@ -475,14 +475,25 @@ def phase(simulation: Simulation) -> PhaseStarted:
 
 
 def test_a_fault_that_went_off_once_the_fix_ran_is_the_fixs_doing() -> None:
+    simulation = Simulation(ScriptedFixer([fix()]))
+
+    def serves() -> dict[str, Quality]:
+        simulation.fault.on = simulation.fault.on and "Deployed" not in simulation.sink.types
+        return SICK if simulation.fault.on else {}
+
+    simulation.serves = serves
+    verdict = simulation.run()
+    assert (verdict.outcome, failed(verdict)) == (Outcome.NOT_HEALED, ["fault still on (memory)"])
+    assert outcomes(verdict) == ["recovered"]
+
+
+def test_a_check_may_take_the_fault_away() -> None:
     def switched_off() -> Sequence[CheckResult]:
         simulation.fault.on = False
         return ()
 
     simulation = Simulation(ScriptedFixer([fix()]), checks=(CalledCheck(switched_off),))
-    verdict = simulation.run()
-    assert (verdict.outcome, failed(verdict)) == (Outcome.NOT_HEALED, ["fault still on (memory)"])
-    assert outcomes(verdict) == ["recovered"]
+    assert simulation.run().outcome is Outcome.HEALED
 
 
 def test_a_fault_that_went_off_before_any_fix_ran() -> None:
