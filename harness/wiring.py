@@ -179,7 +179,7 @@ def _world(
         fixer=chosen.fixer,
         fixer_reason=chosen.reason,
         guard=apply,
-        checks=tuple(FolderCheck(path, log=logs / "checks.log") for path in loaded.checks),
+        checks=tuple(FolderCheck(path, supervisor=supervisor, log=logs / "checks.log") for path in loaded.checks),
         emit=emit,
         utc_now=utc_now,
     )

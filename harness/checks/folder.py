@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ET
@@ -13,6 +12,7 @@ from pathlib import Path
 from harness.errors import MeasurementError
 from harness.model.source import Endpoints
 from harness.model.verdict import CheckResult
+from harness.services.supervisor import Supervisor
 
 _TIMEOUT_S = 90.0
 _EVIDENCE_CHARACTERS = 300
@@ -23,8 +23,8 @@ _NO_TESTS = 5
 class FolderCheck:
     """Implements ``ports.Check``. The tests read CHECK_URL, CHECK_SEED and CHECK_UPSTREAM_<NAME>_URL/_TOKEN."""
 
-    def __init__(self, folder: Path, *, log: Path, timeout_s: float = _TIMEOUT_S) -> None:
-        self.name = "hidden checks"
+    def __init__(self, folder: Path, *, supervisor: Supervisor, log: Path, timeout_s: float = _TIMEOUT_S) -> None:
+        self.name, self._supervisor = "hidden checks", supervisor
         self._folder, self._log, self._timeout_s = folder.resolve(), log, timeout_s
 
     def run(self, endpoints: Endpoints, seed: int) -> Sequence[CheckResult]:
@@ -46,14 +46,11 @@ class FolderCheck:
         # no settings and no conftest.py of the folders above, and no plugin that happens to be installed
         command += [f"--rootdir={self._folder}", f"--confcutdir={self._folder}", "-c", os.devnull]
         command += ["-p", "no:cacheprovider", "--import-mode=importlib"]
-        with self._log.open("ab") as log:
-            try:
-                done = subprocess.run(
-                    command, cwd=report.parent, env=env, stdout=log, stderr=log, timeout=self._timeout_s, check=False
-                )
-            except subprocess.TimeoutExpired:
-                return None
-        return done.returncode
+        child = self._supervisor.start("checks", command, env=env, cwd=report.parent, log=self._log, stop_timeout_s=1.0)
+        try:
+            return child.wait(self._timeout_s)
+        finally:
+            child.stop()
 
 
 def _environment(endpoints: Endpoints, seed: int, scratch: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from harness.errors import MeasurementError
 from harness.model.source import Endpoints, Upstream
 from harness.model.verdict import CheckResult
 from harness.ports import Check
+from harness.services.supervisor import Supervisor
 
 HEAD = """\
 import os, urllib.request
@@ -50,12 +51,21 @@ def endpoints() -> Iterator[Endpoints]:
     server.server_close()
 
 
+SUPERVISOR = Supervisor()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def supervised() -> Iterator[None]:
+    with SUPERVISOR:
+        yield
+
+
 def folder_check(tmp_path: Path, timeout_s: float = 60.0, /, **files: str) -> FolderCheck:
     folder = tmp_path / "checks"
     folder.mkdir()
     for name, content in files.items():
         (folder / f"{name}.py").write_text(content)
-    return FolderCheck(folder, log=tmp_path / "checks.log", timeout_s=timeout_s)
+    return FolderCheck(folder, supervisor=SUPERVISOR, log=tmp_path / "checks.log", timeout_s=timeout_s)
 
 
 def passed(results: Sequence[CheckResult]) -> dict[str, bool]:
