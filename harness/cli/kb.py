@@ -12,7 +12,12 @@ from harness.retrieval.lexical import LexicalRetriever
 
 @click.group("kb")
 def command() -> None:
-    """Look into the knowledge base."""
+    """Look into the knowledge base.
+
+    \b
+    Example:
+      harness kb search connection pool timed out
+    """
 
 
 @command.command("search")

@@ -518,6 +518,16 @@ def test_an_outage_that_ended_before_the_fix_was_deployed() -> None:
     assert "Deployed" not in simulation.sink.types
 
 
+def test_an_outage_that_ended_while_evidence_was_gathered() -> None:
+    def late() -> Fix:
+        simulation.think(2)
+        return fix()
+
+    simulation = Simulation(AnsweringFixer(late), scenario=scenario(detection={"within": 5, "gather": 3}))
+    simulation.serves = blip(simulation)
+    invalid(simulation, "the outage ended by itself before the fix was deployed")
+
+
 def test_an_outage_that_ended_across_attempts_that_never_went_live() -> None:
     def late(proposal: Fix) -> Fix:
         simulation.think(2)

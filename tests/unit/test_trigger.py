@@ -60,7 +60,6 @@ def served() -> Iterator[Site]:
     site, app = Site(), Flask(__name__)
     app.add_url_rule("/fault", view_func=site.answer, methods=["POST"])
     server = make_server("127.0.0.1", 0, app, threaded=True)
-    server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     site.endpoints = Endpoints(url=f"http://127.0.0.1:{server.port}", upstreams={})
