@@ -235,7 +235,7 @@ def _commit() -> str:
 
 def _patcher(loaded: LoadedScenario) -> Patcher:
     def patch(tree: SourceTree, name: str) -> SourceTree:
-        return patched(tree, loaded.path(name).read_bytes().decode())
+        return patched(tree, loaded.path(name).read_bytes().decode(errors="replace"))
 
     return patch
 
