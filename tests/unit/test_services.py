@@ -248,8 +248,17 @@ def test_a_server_elsewhere_is_used_as_it_is(shared: Postgres, tmp_path: Path) -
         assert postgres.url("a b") == shared.url("a b") + "?connect_timeout=7"
         postgres.create_database("by-way-of-it")
         postgres.drop_database("by-way-of-it")
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["pg.lock"]  # one trial at a time here too, and no server
     shared.drop_database("elsewhere")
+
+
+def test_what_killed_trials_left_is_dropped_by_its_first_letters(shared: Postgres) -> None:
+    for name in ("app_1", "app_2", "application"):
+        shared.create_database(name)
+    shared.drop_databases("app_")
+    names = {name for (name,) in query(shared.url(shared.home), "SELECT datname FROM pg_database")}
+    assert "application" in names and not {"app_1", "app_2"} & names
+    shared.drop_database("application")
 
 
 @pytest.mark.parametrize(
