@@ -152,11 +152,14 @@ def all_gone(processes: list[psutil.Process], timeout_s: float = 20.0) -> list[p
     return [process for process in alive if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
-def test_ctrl_c_cleans_up_and_closes_the_journal(shortened: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "cancelled"])
+def test_an_interrupted_trial_cleans_up_and_closes_the_journal(
+    how: signal.Signals, shortened: Path, tmp_path: Path
+) -> None:
     process = start(shortened, tmp_path, "--fixer", "noop", "--no-track")
     children = when_load_flows(process, tmp_path)
     assert len(children) >= 8
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     code, out, _ = finish(process, timeout_s=60)
     assert (code, out) == (130, "")
     assert not all_gone(children)
