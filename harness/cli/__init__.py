@@ -53,7 +53,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; a known error is told in its own words, without a traceback."""
-    signal.signal(signal.SIGTERM, _interrupt)  # a cancelled job cleans up as Ctrl-C does
+    for each in (signal.SIGINT, signal.SIGTERM):  # both clean up; a shell may have set SIGINT aside
+        signal.signal(each, _interrupt)
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
