@@ -80,8 +80,8 @@ class ProcessTarget:
                 self._run(step, self._workspace.folder, self._env)
             standing.wait_ready()
             stack.callback(self._stop_processes)
-            self._start_web()
-            self._restart_workers()
+            self._restart_all()
+            self._await_health(self._processes["web"], self._port)
             yield Endpoints(url=self._url, upstreams=standing.upstreams)
 
     def source(self) -> SourceTree:
@@ -196,10 +196,6 @@ class ProcessTarget:
             first, *_ = error.message.splitlines()
             raise TargetNotReady(f"{first}\n{child.tail(_LOG_LINES)}", cure=error.cure) from None
 
-    def _start_web(self) -> None:
-        self._restart("web", self._manifest.web.command)
-        self._await_health(self._processes["web"], self._port)
-
     def _reload(self) -> None:
         """HUP, and wait until workers with the new code are there; old ones take no more, and finish what they have.
 
@@ -220,7 +216,7 @@ class ProcessTarget:
         self._restart_workers()
 
     def _restart_all(self) -> None:
-        """The server anew, in the middle of an outage: whether it is healthy, the windows tell."""
+        """Server and workers. In the middle of an outage nobody waits for health: the windows tell."""
         self._restart("web", self._manifest.web.command)
         self._restart_workers()
 
