@@ -84,7 +84,6 @@ class LocustLoad:
             seed=self._seed,
             samples=samples,
             max_seconds=self._max_s,
-            open_loop=self._locustfile is None,
             locustfile=self._locustfile,
         )
         path = self._folder / "load-plan.json"

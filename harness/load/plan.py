@@ -20,7 +20,6 @@ class Plan(BaseModel):
     seed: int
     samples: Path  # JSON lines are appended here, see samples.py
     max_seconds: float  # the generator ends by itself after this long
-    open_loop: bool = True  # False: the user's own locustfile decides when to send what
     locustfile: Path | None = None
 
     def write(self, path: Path) -> None:

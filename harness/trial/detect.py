@@ -27,7 +27,7 @@ def marker_in(lines: Sequence[str]) -> tuple[str, str] | None:
 def detect(
     rule: Detection, slos: Sequence[Slo], *, at_s: float, lines: Sequence[str], windows: Sequence[Window]
 ) -> list[Signal]:
-    """The signals that are there now, from new log ``lines`` and from all ``windows`` since the injection."""
+    """The signals that are there now, from new log ``lines`` and from ``windows``, those before the fault included."""
     found: list[Signal] = []
     if rule.markers and (marker := marker_in(lines)):
         found.append(Signal(kind="marker", at_s=at_s, detail=marker[0]))
