@@ -83,7 +83,7 @@ def _outcome(facts: Facts, checks: tuple[CheckResult, ...]) -> tuple[Outcome, st
 
 def _checks(scenario: Scenario, facts: Facts) -> tuple[CheckResult, ...]:
     return (
-        _load_was_honest(facts),
+        _load_was_honest(scenario, facts),
         CheckResult(name="baseline held", passed=bool(facts.baseline), evidence=_span(facts.baseline)),
         CheckResult(name="fault bit", passed=bool(facts.bit), evidence=facts.bit),
         *facts.faults,
@@ -100,16 +100,17 @@ def _span(windows: tuple[Window, ...]) -> str:
     return f"{right} of {arrivals} right in {len(windows)} windows"
 
 
-def _load_was_honest(facts: Facts) -> CheckResult:
+def _load_was_honest(scenario: Scenario, facts: Facts) -> CheckResult:
     """Up to the first deployment: afterwards it is the fix that may have taken the processor."""
     deployed_s = min((each.deployed_s for each in facts.attempts if each.deployed_s is not None), default=math.inf)
     windows = [window for window in facts.windows if window.end_s <= deployed_s]
     late = sum(window.lag_p99_ms > _LAG_LIMIT_MS for window in windows)
     worst = max((window.lag_p99_ms for window in windows), default=0.0)
+    kind = "; closed loop: a stalled app was asked less" if scenario.load.locustfile else ""
     return CheckResult(
         name="load was honest",
         passed=bool(windows) and late <= _LAG_SHARE * len(windows),
-        evidence=f"{late} of {len(windows)} windows sent over {_LAG_LIMIT_MS:g} ms late, worst {worst:.0f} ms",
+        evidence=f"{late} of {len(windows)} windows sent over {_LAG_LIMIT_MS:g} ms late, worst {worst:.0f} ms{kind}",
     )
 
 

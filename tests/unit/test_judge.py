@@ -175,6 +175,13 @@ def test_a_fault_that_is_off_once_a_fix_has_run_is_the_fixers_doing() -> None:
     assert (verdict.outcome, verdict.reason) == (Outcome.NOT_HEALED, "fault still on (memory): no: on is False")
 
 
+def test_a_closed_loop_is_told() -> None:
+    load = scenario().load.model_copy(update={"routes": (), "locustfile": "mine.py"})
+    closed = judge(scenario().model_copy(update={"load": load}), facts())
+    assert check(closed, "load was honest").evidence.endswith("closed loop: a stalled app was asked less")
+    assert "closed loop" not in check(judged(), "load was honest").evidence
+
+
 def test_no_windows_are_no_honest_load() -> None:
     assert judged(windows=()).outcome is Outcome.INVALID
 
