@@ -19,12 +19,21 @@ def run(
     seed: int | None = None,
     results: Path | str = "results",
     learn: bool = False,
+    withdraw: bool = False,
     track: bool = True,
     console: bool = False,
 ) -> Verdict:
     """Run one trial and return its verdict. InputError on bad input; a machine's failure is an INVALID verdict."""
     loaded = load_scenario(Path(scenario))
-    options = Options(results=Path(results), fixer=fixer, retriever=retriever, seed=seed, learn=learn, track=track)
+    options = Options(
+        results=Path(results),
+        fixer=fixer,
+        retriever=retriever,
+        seed=seed,
+        learn=learn,
+        track=track,
+        withdraw=withdraw,
+    )
     with wired(loaded, options, Settings.read(), show=console) as ready:
         verdict = run_trial(ready.world)
         ready.finish()

@@ -14,7 +14,7 @@ from harness.model.event import Event
 from harness.model.fix import Attempt, Fix
 from harness.model.incident import Incident, Passage
 from harness.model.source import Deployment, Endpoints, SourceTree
-from harness.model.verdict import CheckResult
+from harness.model.verdict import CheckResult, Moment
 from harness.model.window import Window
 
 
@@ -73,7 +73,7 @@ class Fixer(Protocol):
 class Check(Protocol):
     name: str
 
-    def run(self, endpoints: Endpoints, seed: int) -> Sequence[CheckResult]: ...
+    def run(self, endpoints: Endpoints, seed: int, moment: Moment) -> Sequence[CheckResult]: ...
 
 
 Sink = Callable[[Event], None]

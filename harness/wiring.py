@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import re
 import secrets
@@ -35,7 +34,7 @@ from harness.sinks.fanout import FanOut
 from harness.sinks.journal import Journal
 from harness.sinks.late import LateSink
 from harness.sinks.recorder import Recorder
-from harness.sinks.tracking import tracking_command
+from harness.sinks.tracking import LOG, tracking_command, tracking_env
 from harness.target.process import AppFiles, ProcessTarget
 from harness.target.surroundings import Surroundings
 from harness.trial.world import World
@@ -57,6 +56,7 @@ class Options:
     seed: int | None = None
     learn: bool = False
     track: bool = True
+    withdraw: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
         fan_out = stack.enter_context(FanOut([journal, recorder], console))
         tracker = _tracker(supervisor, folder) if options.track else None
         services = _Services(supervisor, recorder, options.results.resolve(), folder / "logs", settings)
-        world = _world(loaded, trial, chosen, retriever, supervisor, services, folder, fan_out, settings)
+        world = _world(loaded, trial, chosen, options, retriever, supervisor, services, folder, fan_out, settings)
         yield Wired(world=world, folder=folder, tracker=tracker, fan_out=fan_out)
 
 
@@ -136,6 +136,7 @@ def _world(
     loaded: LoadedScenario,
     trial: Trial,
     chosen: Chosen,
+    options: Options,
     retriever: Retriever,
     supervisor: Supervisor,
     services: _Services,
@@ -174,12 +175,17 @@ def _world(
         services=services.running,
         target=target,
         load=load,
-        faults=tuple(fault(one, target=target, patched=_patcher(loaded)) for one in spec.method),
+        faults=tuple(fault(one, target=target, patched=_patcher(loaded), waiting=lambda event: 1) for one in spec.method),
         retriever=retriever,
         fixer=chosen.fixer,
         fixer_reason=chosen.reason,
         guard=apply,
-        checks=tuple(FolderCheck(path, supervisor=supervisor, log=logs / "checks.log") for path in loaded.checks),
+        review=lambda before, after: (),
+        withdraw=options.withdraw,
+        checks=tuple(
+            FolderCheck(path, supervisor=supervisor, log=logs / "checks.log", memory=logs / f"checks-{number}")
+            for number, path in enumerate(loaded.checks, start=1)
+        ),
         emit=emit,
         utc_now=utc_now,
     )
@@ -241,8 +247,5 @@ def _patcher(loaded: LoadedScenario) -> Patcher:
 
 
 def _tracker(supervisor: Supervisor, folder: Path) -> Child:
-    """MLflow takes seconds to import: it follows the journal from a process of its own, which gets no model's key."""
-    env = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
-    env["PYTHONPATH"] = str(_ROOT)  # also where the harness is not installed
-    log = folder / "logs" / "mlflow.log"
-    return supervisor.start("tracker", tracking_command(folder), env=env, cwd=folder, log=log)
+    """MLflow takes seconds to import: it follows the journal from a process of its own."""
+    return supervisor.start("tracker", tracking_command(folder), env=tracking_env(), cwd=folder, log=folder / LOG)

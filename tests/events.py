@@ -7,18 +7,24 @@ from collections.abc import Iterator
 
 from harness.model.event import (
     AttemptEnded,
+    BaselineHeld,
+    ChecksRan,
     Deployed,
     Event,
     FaultBit,
     FaultInjected,
+    FaultsChecked,
     FixProposed,
     FixRefused,
+    FixWithdrawn,
     IncidentAnalyzed,
     IncidentCreated,
     IncidentResolved,
     PhaseStarted,
     RolledBack,
+    SignalSeen,
     TrialEnded,
+    TrialFailed,
     TrialInterrupted,
     TrialStarted,
     WindowObserved,
@@ -178,9 +184,11 @@ def until_detected(what: Trial | None = None, *, logs: tuple[str, ...] = ()) -> 
     yield started(what)
     yield PhaseStarted(at_s=0.1, name="baseline")
     yield from windows(0, 8)
+    yield BaselineHeld(at_s=8.0, start_s=3.0, end_s=8.0)
     yield PhaseStarted(at_s=8.0, name="degraded")
-    yield FaultInjected(at_s=INJECTED_S, faults=("http POST /test-fault/db-timeout 2/s",))
+    yield FaultInjected(at_s=INJECTED_S, injected_s=INJECTED_S, faults=("http POST /test-fault/db-timeout 2/s",))
     yield from windows(8, 10, bad=True)
+    yield SignalSeen(at_s=DETECTED_S, signal=Signal(kind="marker", at_s=DETECTED_S, detail="FAULT_DB_TIMEOUT"))
     yield IncidentCreated(
         at_s=DETECTED_S,
         incident=incident(logs=logs),
@@ -250,7 +258,10 @@ def healed(what: Trial | None = None, *, logs: tuple[str, ...] = ()) -> list[Eve
         *until_detected(what, logs=logs),
         *tried(1, wrong_fix(), WEAK, start=10, stop=22, recovered=False),
         *tried(2, good_fix(), CURE, start=22, stop=34, recovered=True),
+        FaultsChecked(at_s=34.0, results=(CheckResult(name="fault still on", passed=True, evidence="60 of 60"),)),
         PhaseStarted(at_s=34.0, name="checks"),
+        ChecksRan(at_s=34.5, moment="after", results=verdict(Outcome.HEALED).checks[1:]),
+        FixWithdrawn(at_s=34.9, harm="checkout-fast broken: 28 of 30 arrivals bad in 2 windows"),
         IncidentResolved(at_s=35.0, incident_id="inc-7f3a", document_id="inc-7f3a-learnt"),
         TrialEnded(
             at_s=35.4,
@@ -295,8 +306,9 @@ def invalid(what: Trial | None = None) -> list[Event]:
         PhaseStarted(at_s=0.1, name="baseline"),
         *windows(0, 8),
         PhaseStarted(at_s=8.0, name="degraded"),
-        FaultInjected(at_s=INJECTED_S, faults=("http POST /test-fault/db-timeout 2/s",)),
+        FaultInjected(at_s=INJECTED_S, injected_s=INJECTED_S, faults=("http POST /test-fault/db-timeout 2/s",)),
         *windows(8, 30),
+        TrialFailed(at_s=37.9, reason=reason),
         TrialEnded(
             at_s=38.0,
             verdict=Verdict(

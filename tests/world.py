@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from harness.faults.memory import MemoryFault
 from harness.fixing.guard import apply
 from harness.load.memory import MemoryLoad, MemoryTraffic, Quality
-from harness.model.fix import Attempt, Cost, Fix, WriteFile
+from harness.model.fix import Attempt, Cost, Fix, Flag, WriteFile
 from harness.model.incident import Incident, Passage
 from harness.model.scenario import Scenario
 from harness.model.source import Deployment, Endpoints, SourceTree
-from harness.model.verdict import CheckResult, Trial, Verdict
+from harness.model.verdict import CheckResult, Moment, Trial, Verdict
 from harness.model.window import Window
 from harness.ports import Check, Fixer, Sink
 from harness.retrieval.memory import MemoryRetriever
@@ -170,9 +170,10 @@ class CalledCheck:
 
     work: Callable[[], Sequence[CheckResult]]
     name: str = "called"
+    moment: Moment = "after"
 
-    def run(self, endpoints: Endpoints, seed: int) -> Sequence[CheckResult]:
-        return self.work()
+    def run(self, endpoints: Endpoints, seed: int, moment: Moment) -> Sequence[CheckResult]:
+        return self.work() if moment == self.moment else ()
 
 
 @contextmanager
@@ -198,6 +199,8 @@ class Simulation:
     serves: Callable[[], Mapping[str, Quality]] | None = None
     says: str = '{"level": "ERROR", "message": "FAULT_SLOW_WORDS: no answer"}'
     look: Callable[[], None] = lambda: None
+    review: Callable[[SourceTree, SourceTree], tuple[Flag, ...]] = lambda before, after: ()
+    withdraw: bool = False
     emit: Sink | None = None
     clock: SimulatedClock = field(default_factory=SimulatedClock)
     sink: MemorySink = field(default_factory=MemorySink)
@@ -258,6 +261,8 @@ class Simulation:
             fixer=self.fixer,
             fixer_reason="chosen by the test",
             guard=apply,
+            review=self.review,
+            withdraw=self.withdraw,
             checks=self.checks,
             emit=self.emit or self.sink,
             utc_now=lambda: "2026-11-07T12:00:09.400+00:00",

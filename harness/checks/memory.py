@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.model.source import Endpoints
-from harness.model.verdict import CheckResult
+from harness.model.verdict import CheckResult, Moment
 
 
 class ScriptedCheck:
@@ -15,5 +15,5 @@ class ScriptedCheck:
         self.name = name
         self._results = results
 
-    def run(self, endpoints: Endpoints, seed: int) -> Sequence[CheckResult]:
-        return self._results
+    def run(self, endpoints: Endpoints, seed: int, moment: Moment) -> Sequence[CheckResult]:
+        return self._results if moment == "after" else ()

@@ -12,7 +12,7 @@ from harness.sinks.journal import verdict_json
 
 @click.command("run")
 @click.argument("scenario", type=click.Path(path_type=Path))
-@click.option("--fixer", help="gemini, playbook, reference, noop, or your own as module:Class.")
+@click.option("--fixer", help="gemini, playbook, reference, noop, cheat:NAME, or your own as module:Class.")
 @click.option("--retriever", default="lexical", show_default=True, help="lexical or none.")
 @click.option("--seed", type=click.IntRange(min=0), help="Same seed, same arrivals and same upstream draws.")
 @click.option(
@@ -23,6 +23,7 @@ from harness.sinks.journal import verdict_json
     help="Where the trial's folder and MLflow's database go.",
 )
 @click.option("--learn", is_flag=True, help="On heal, add the incident to kb/ and not to this run's folder alone.")
+@click.option("--withdraw", is_flag=True, help="In the end take the fix away again: the harm must come back.")
 @click.option("--no-track", is_flag=True, help="Leave MLflow out.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as one JSON object; progress goes to stderr.")
 def command(
@@ -32,6 +33,7 @@ def command(
     seed: int | None,
     results: Path,
     learn: bool,
+    withdraw: bool,
     no_track: bool,
     as_json: bool,
 ) -> None:
@@ -50,6 +52,7 @@ def command(
         seed=seed,
         results=results,
         learn=learn,
+        withdraw=withdraw,
         track=not no_track,
         console=True,
     )

@@ -18,11 +18,14 @@ from harness.ports import Fault, Target
 Patcher = Callable[[SourceTree, str], SourceTree]
 
 
-def fault(spec: FaultSpec, *, target: Target, patched: Patcher) -> Fault:
+Waiting = Callable[[str], int]  # how many connections of the app wait for this event of PostgreSQL now
+
+
+def fault(spec: FaultSpec, *, target: Target, patched: Patcher, waiting: Waiting) -> Fault:
     """The fault for ``spec``; ``patched(tree, name)`` applies a patch file that the scenario names."""
     match spec:
         case HttpFault():
-            return HttpTrigger(spec)
+            return HttpTrigger(spec, waiting)
         case UpstreamFault():
             return UpstreamMode(spec)
         case DefectFault():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx
 
@@ -27,9 +28,15 @@ class UpstreamMode:
     def active(self, endpoints: Endpoints) -> Iterator[_Mode]:
         mode = _Mode(endpoints.upstreams[self._spec.upstream], self._spec)
         mode.switch(self._spec.mode)
+        passing = threading.Timer(self._spec.for_s, mode.passes) if self._spec.for_s is not None else None
+        if passing:
+            passing.start()
         try:
             yield mode
         finally:
+            if passing:
+                passing.cancel()
+                passing.join()
             mode.switch(_HEALTHY)
 
 
@@ -39,6 +46,11 @@ class _Mode:
 
     def switch(self, mode: str) -> None:
         self._ask("PUT", {"mode": mode})
+
+    def passes(self) -> None:
+        """By itself. That the upstream cannot be switched is told once more at the end, where somebody hears it."""
+        with suppress(ServiceUnavailable):
+            self.switch(_HEALTHY)
 
     def check(self) -> CheckResult:
         now = str(self._ask("GET").get("mode"))

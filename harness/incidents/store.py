@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -83,6 +83,11 @@ def ended(session: Session, verdict: Verdict) -> None:
     """The verdict on every incident of its trial."""
     of_trial = update(IncidentRecord).where(IncidentRecord.trial_id == verdict.trial.id)
     session.execute(of_trial.values(outcome=str(verdict.outcome)))
+
+
+def forget(session: Session, trial: Trial) -> None:
+    """Remove the incidents of a trial, so that they can be recorded anew."""
+    session.execute(delete(IncidentRecord).where(IncidentRecord.trial_id == trial.id))
 
 
 def listed(session: Session, limit: int = 100) -> Sequence[IncidentRecord]:

@@ -8,7 +8,7 @@ from typing import Literal
 from harness.model.fix import Attempt, Fix
 from harness.model.incident import Incident, Passage, Signal
 from harness.model.source import Deployment
-from harness.model.verdict import Trial, Verdict
+from harness.model.verdict import CheckResult, Moment, Trial, Verdict
 from harness.model.window import Window
 
 
@@ -39,10 +39,30 @@ class WindowObserved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineHeld:
+    """The SLOs held without a break in the windows that begin in [start_s, end_s)."""
+
+    at_s: float
+    start_s: float
+    end_s: float
+    type: Literal["BaselineHeld"] = "BaselineHeld"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FaultInjected:
     at_s: float
+    injected_s: float  # when the first one was switched on; ``at_s``: when the last one was
     faults: tuple[str, ...]
     type: Literal["FaultInjected"] = "FaultInjected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalSeen:
+    """The first of its kind."""
+
+    at_s: float
+    signal: Signal
+    type: Literal["SignalSeen"] = "SignalSeen"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +105,7 @@ class FixProposed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixRefused:
-    """By the guard, by the canary, or because the fixer failed: ``rule`` says which."""
+    """By the guard, the review or the canary, or because the fixer failed: ``rule`` says which."""
 
     at_s: float
     incident_id: str
@@ -123,6 +143,34 @@ class AttemptEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChecksRan:
+    """The hidden checks, at one moment."""
+
+    at_s: float
+    moment: Moment
+    results: tuple[CheckResult, ...]
+    type: Literal["ChecksRan"] = "ChecksRan"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultsChecked:
+    """Is each fault still on, now that all is over?"""
+
+    at_s: float
+    results: tuple[CheckResult, ...]
+    type: Literal["FaultsChecked"] = "FaultsChecked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixWithdrawn:
+    """The fix was taken away again, to see whether the harm comes back."""
+
+    at_s: float
+    harm: str  # what broke then; empty: nothing did
+    type: Literal["FixWithdrawn"] = "FixWithdrawn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentResolved:
     """The checks have passed: the trial is healed, and what was learnt is indexed under ``document_id``."""
 
@@ -130,6 +178,15 @@ class IncidentResolved:
     incident_id: str
     document_id: str
     type: Literal["IncidentResolved"] = "IncidentResolved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialFailed:
+    """It could not be measured: the trial is INVALID."""
+
+    at_s: float
+    reason: str
+    type: Literal["TrialFailed"] = "TrialFailed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,8 +210,10 @@ Event = (
     TrialStarted
     | PhaseStarted
     | WindowObserved
+    | BaselineHeld
     | FaultInjected
     | FaultBit
+    | SignalSeen
     | IncidentCreated
     | IncidentAnalyzed
     | FixProposed
@@ -162,7 +221,11 @@ Event = (
     | Deployed
     | RolledBack
     | AttemptEnded
+    | ChecksRan
+    | FaultsChecked
+    | FixWithdrawn
     | IncidentResolved
+    | TrialFailed
     | TrialInterrupted
     | TrialEnded
 )

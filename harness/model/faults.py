@@ -16,6 +16,7 @@ class HttpFault(Request):
     action: Literal["http"]
     at_s: Seconds = Field(default=0.0, alias="at")
     rate: float = Field(gt=0, le=200)
+    seen: str | None = Field(default=None, description="wait event of PostgreSQL in which it shows while it is on")
 
     @model_validator(mode="after")
     def _no_variables(self) -> Self:
@@ -25,12 +26,13 @@ class HttpFault(Request):
 
 
 class UpstreamFault(Described):
-    """Switches an upstream of the app to a fault mode, and back to healthy at the end."""
+    """Switches an upstream of the app to a fault mode, and back to healthy at the end, or after ``for``."""
 
     action: Literal["upstream"]
     at_s: Seconds = Field(default=0.0, alias="at")
     upstream: str
     mode: str
+    for_s: Seconds | None = Field(default=None, alias="for", description="it passes by itself; controls only")
 
 
 class DefectFault(Described):

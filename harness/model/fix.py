@@ -77,7 +77,21 @@ class Fix:
         return not self.edits
 
 
-AttemptOutcome = Literal["abstained", "failed", "refused", "canary_failed", "not_recovered", "recovered"]
+Severity = Literal["note", "warning", "veto"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """What the review of a patch found. A veto keeps the patch from being deployed, and outranks a recovery."""
+
+    rule: str  # such as removed-route
+    severity: Severity
+    path: str
+    line: int  # in the patched file, from 1; 0: the file as a whole
+    message: str
+
+
+AttemptOutcome = Literal["abstained", "failed", "refused", "vetoed", "canary_failed", "not_recovered", "recovered"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +103,8 @@ class Attempt:
     reason: str
     passages: tuple[Passage, ...] = ()
     fix: Fix | None = None  # None: the fixer gave no usable proposal
+    flags: tuple[Flag, ...] = ()  # what the review of the patch found, vetoes first
+    rule: str = ""  # why it came to nothing: the rule of the guard or the review, "canary", "proposal"
     deployment: Deployment | None = None  # None: it never went live
     started_s: float = 0.0
     proposed_s: float | None = None

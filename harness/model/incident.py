@@ -7,7 +7,7 @@ from typing import Literal
 
 from harness.model.window import Window
 
-SignalKind = Literal["marker", "burn_rate"]
+SignalKind = Literal["marker", "burn_rate", "page"]  # page: a person reported it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,12 +16,15 @@ class Metadata(Described):
     title: str
     fault_class: str = ""
     tags: tuple[str, ...] = ()
+    control: bool = Field(default=False, description="nothing is there to be mended: a fixer that tries is wrong")
 
 
 class TargetSpec(Described):
     app: str = Field(description="the app's folder, which holds app.yml; looked up beside the scenario, then above")
     defect: str | None = Field(default=None, description="a patch that makes the app weak from the start")
     env: dict[str, str] = Field(default_factory=dict)
+    connections: int | None = Field(default=None, ge=5, description="what the app's database grants at most")
+    memory_mb: int | None = Field(default=None, ge=32, description="a web process that grows over it is killed")
 
 
 class Stage(Described):
@@ -95,6 +98,7 @@ class Detection(Described):
     burn_rate: BurnRate | None = BurnRate()
     within_s: Seconds = Field(default=30.0, alias="within", description="unseen after this long: NOT_DETECTED")
     gather_s: Seconds = Field(default=3.0, alias="gather", description="evidence is gathered before the first attempt")
+    page_s: Seconds | None = Field(default=None, alias="page", description="so late a person reports trouble; controls")
 
 
 class Recovery(Described):
@@ -121,12 +125,30 @@ class Scenario(Described):
     load: LoadSpec
     slos: tuple[Slo, ...] = Field(min_length=1)
     steady_state: SteadyState = SteadyState()
-    method: tuple[FaultSpec, ...] = Field(min_length=1)
+    method: tuple[FaultSpec, ...] = ()
     detection: Detection = Detection()
     recovery: Recovery = Recovery()
     budget: Budget = Budget()
     checks: tuple[str, ...] = Field(default=(), description="folders of pytest files, hidden from the fixer")
     reference: str | None = Field(default=None, description="a patch that is one good fix, for --fixer reference")
+    cheats: str | None = Field(default=None, description="a folder of patches that look right and must lose")
+
+    @model_validator(mode="after")
+    def _control_or_fault(self) -> Self:
+        """What only a control may have, and what it must not have."""
+        passing = [fault for fault in self.method if fault.action == "upstream" and fault.for_s is not None]
+        if self.metadata.control:
+            if self.reference:
+                raise ValueError(f"a control has nothing to mend: take out the reference {self.reference!r}")
+            if not self.method and self.detection.page_s is None:
+                raise ValueError("a control without a method asks nobody anything: give detection.page")
+            return self
+        if not self.method:
+            raise ValueError("give method at least one fault, or set metadata.control")
+        if self.detection.page_s is not None or passing:
+            key = "detection.page" if self.detection.page_s is not None else "for, by which a fault passes,"
+            raise ValueError(f"{key} is for controls: a fault is to be noticed, and to last; set metadata.control")
+        return self
 
     @model_validator(mode="after")
     def _slos_name_routes(self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from harness.model.fix import Attempt, Cost
 from harness.model.incident import Signal
@@ -11,14 +12,18 @@ from harness.model.incident import Signal
 
 class Outcome(StrEnum):
     HEALED = "HEALED"
+    LEFT_ALONE = "LEFT_ALONE"  # a control: nothing was to be mended, and nobody tried to
     NOT_HEALED = "NOT_HEALED"
     NOT_DETECTED = "NOT_DETECTED"
-    FALSE_ALARM = "FALSE_ALARM"
+    FALSE_ALARM = "FALSE_ALARM"  # a control: somebody mended what was not broken
     INVALID = "INVALID"  # could not be measured: never scored for or against a fixer
 
     @property
     def exit_code(self) -> int:
-        return {Outcome.HEALED: 0, Outcome.INVALID: 3}.get(self, 1)
+        return {Outcome.HEALED: 0, Outcome.LEFT_ALONE: 0, Outcome.INVALID: 3}.get(self, 1)
+
+
+Moment = Literal["before", "during", "after"]  # of the outage: when a hidden check is run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +77,22 @@ class Trial:
     seed: int
     commit: str  # of the harness, with "-dirty" where the tree has changes
     started_at: str  # ISO 8601, UTC
+    isolation: str = ""  # how the app is kept apart from the machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Efficacy:
+    """Whether the fault mattered: the share of bad arrivals with it and without it.
+
+    ``cohens_h`` is 2 asin(sqrt(outage)) - 2 asin(sqrt(baseline)), an effect size that does not depend on how many
+    arrived (J. Cohen, Statistical Power Analysis, 1988, ch. 6): 0.2 small, 0.5 medium, 0.8 large, pi the most.
+    """
+
+    baseline_bad: float
+    outage_bad: float  # from the injection until code of a fix ran, or to the end
+    cohens_h: float
+    ended_by_itself: bool = False  # it passed without a fix
+    harm_returned: bool | None = None  # once the fix was withdrawn; None: that was not tried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +100,9 @@ class Verdict:
     trial: Trial
     outcome: Outcome
     reason: str
+    rule: str = ""  # what decided, for machines: recovered, guard.path, review.removed-route, check.NAME ...
+    judge: str = ""  # the version of the rules that decided
+    efficacy: Efficacy | None = None  # None: it did not come to an outage
     checks: tuple[CheckResult, ...] = ()
     phases: tuple[Phase, ...] = ()
     times: Times = field(default_factory=Times)

@@ -15,6 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.model.event import (
+    BaselineHeld,
+    ChecksRan,
     Deployed,
     Event,
     FaultInjected,
@@ -22,6 +24,7 @@ from harness.model.event import (
     IncidentAnalyzed,
     IncidentCreated,
     PhaseStarted,
+    SignalSeen,
     TrialEnded,
     TrialStarted,
     WindowObserved,
@@ -38,6 +41,7 @@ _STYLES = {
     "Deployed": "green",
     "RolledBack": "yellow",
     "IncidentResolved": "green",
+    "TrialFailed": "bold red",
     "TrialInterrupted": "bold yellow",
 }
 
@@ -98,8 +102,10 @@ class Console:
 
     def _blocks(self, event: Event) -> list[RenderableType]:
         match event:
-            case WindowObserved() | PhaseStarted():
-                return []  # the screen shows them
+            case WindowObserved() | PhaseStarted() | BaselineHeld() | SignalSeen():
+                return []  # the screen shows them, and what follows tells
+            case ChecksRan(results=()):
+                return []
             case IncidentCreated():
                 return [panels.incident(event, self._injected_s)]
             case IncidentAnalyzed():

@@ -3,7 +3,8 @@
 | file | holds |
 |---|---|
 | events.jsonl | every event but windows, one JSON object a line, on disk before the sink returns |
-| windows.jsonl | what users saw: while the trial runs as it was decided, afterwards as it settled |
+| windows.jsonl | what users saw, as it was decided while the trial ran: what the verdict rests on |
+| settled.jsonl | the same, with what became of late requests |
 | attempt-N.patch | what attempt N deployed |
 | fix.patch | what healed, else what was deployed last |
 | verdict.json | how it ended; its presence says that the trial is over |
@@ -11,6 +12,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -26,20 +28,34 @@ from harness.model.event import Deployed, Event, TrialEnded, WindowObserved
 from harness.model.verdict import Verdict
 from harness.model.window import Window
 
-EVENTS, WINDOWS, VERDICT, FIX = "events.jsonl", "windows.jsonl", "verdict.json", "fix.patch"
-VERSION = 1  # of the lines: a reader refuses what it does not know
+EVENTS, WINDOWS, SETTLED, VERDICT, FIX = (
+    "events.jsonl",
+    "windows.jsonl",
+    "settled.jsonl",
+    "verdict.json",
+    "fix.patch",
+)
+VERSION = 2  # of the lines: a reader refuses what it does not know
 
 _T = TypeVar("_T")
 _START_OVER = "remove the trial's folder and run it again"
 
 
 class Journal:
-    """A sink that writes the files above into ``folder``, which it makes. OSError where the disk refuses."""
+    """A sink that writes the files above into ``folder``, which it makes; one that is there is gone on with.
+
+    InputError while another process writes there, OSError where the disk refuses.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._events = _appending(folder / EVENTS)
+        try:
+            fcntl.flock(self._events, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel takes it back, however we end
+        except BlockingIOError:
+            self._events.close()
+            raise InputError(f"{folder} is in use: its trial is still running", cure="wait until it ends") from None
         self._windows = _appending(folder / WINDOWS)
         _sync_folder(folder)
 
@@ -71,7 +87,7 @@ class Journal:
 
     def _settle(self, event: TrialEnded) -> None:
         """Before the last line is written, so that whoever waits for that line finds the folder complete."""
-        write_atomically(self.folder / WINDOWS, b"".join(_line(_windows(), window) for window in event.windows))
+        write_atomically(self.folder / SETTLED, b"".join(_line(_windows(), window) for window in event.windows))
         if diff := _final_diff(event.verdict):
             write_atomically(self.folder / FIX, _bytes(diff))
         write_atomically(self.folder / VERDICT, _bytes(verdict_json(event.verdict) + "\n"))
@@ -88,8 +104,17 @@ def read_events(folder: Path) -> Iterator[Event]:
 
 def read_windows(folder: Path) -> Iterator[Window]:
     """The windows of a trial in order: settled ones once it has ended. Torn lines and errors as ``read_events``."""
-    for where, line in _lines(folder / WINDOWS):
+    settled = folder / SETTLED
+    for where, line in _lines(settled if settled.exists() else folder / WINDOWS):
         yield _value(_windows(), line, where)
+
+
+def read_story(folder: Path) -> Iterator[Event]:
+    """All that the verdict rests on: the events, and the windows as they were decided live."""
+    yield from read_events(folder)
+    for where, line in _lines(folder / WINDOWS):
+        window = _value(_windows(), line, where)
+        yield WindowObserved(at_s=window.end_s, window=window, slo_held=False)  # the judge asks the window itself
 
 
 def read_verdict(folder: Path) -> Verdict | None:

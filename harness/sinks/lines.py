@@ -8,24 +8,30 @@ from typing import assert_never
 
 from harness.model.event import (
     AttemptEnded,
+    BaselineHeld,
+    ChecksRan,
     Deployed,
     Event,
     FaultBit,
     FaultInjected,
+    FaultsChecked,
     FixProposed,
     FixRefused,
+    FixWithdrawn,
     IncidentAnalyzed,
     IncidentCreated,
     IncidentResolved,
     PhaseStarted,
     RolledBack,
+    SignalSeen,
     TrialEnded,
+    TrialFailed,
     TrialInterrupted,
     TrialStarted,
     WindowObserved,
 )
 from harness.model.fix import Cost, Fix
-from harness.model.verdict import Outcome, Times, Verdict
+from harness.model.verdict import CheckResult, Outcome, Times, Verdict
 from harness.model.window import Window
 from harness.sinks.printable import one_line
 
@@ -44,8 +50,12 @@ def line(event: Event) -> str:
             return f"phase {event.name}"
         case WindowObserved():
             return f"{'SLO held  ' if event.slo_held else 'SLO broken'} {_window(event.window)}"
+        case BaselineHeld():
+            return f"baseline held from {event.start_s:.1f} s to {event.end_s:.1f} s"
         case FaultInjected():
-            return f"fault injected: {', '.join(event.faults)}"
+            return f"fault injected: {', '.join(event.faults) or 'none, this is a control'}"
+        case SignalSeen(signal=signal):
+            return f"signal: {signal.kind.replace('_', ' ')}: {one_line(signal.detail)}"
         case FaultBit():
             return f"the fault bites: {one_line(event.evidence)}"
         case IncidentCreated(incident=incident, signal=signal):
@@ -69,12 +79,24 @@ def line(event: Event) -> str:
         case IncidentResolved():
             learnt = f", learnt as {one_line(event.document_id)}" if event.document_id else ""
             return f"incident {event.incident_id} resolved{learnt}"
+        case ChecksRan(results=results):
+            return f"hidden checks {event.moment} the outage: {_passed(results)}"
+        case FaultsChecked(results=results):
+            return f"faults still on: {_passed(results)}"
+        case FixWithdrawn():
+            return f"the fix was taken away again: {one_line(event.harm) or 'no harm came back'}"
+        case TrialFailed():
+            return f"not to be measured: {one_line(event.reason)}"
         case TrialInterrupted():
             return f"interrupted: {one_line(event.reason)}"
         case TrialEnded(verdict=verdict):
             return f"{verdict.outcome}: {one_line(verdict.reason)}"
         case _:
             assert_never(event)
+
+
+def _passed(results: Sequence[CheckResult]) -> str:
+    return f"{sum(result.passed for result in results)} of {len(results)}"
 
 
 def summary(verdict: Verdict, folder: Path | None) -> list[str]:

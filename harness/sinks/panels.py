@@ -23,6 +23,7 @@ from harness.sinks.printable import capped, one_line, printable
 DIFF_LINES, EDITS = 18, 8  # as many are shown
 OUTCOME_COLOURS = {
     Outcome.HEALED: ("black", "green"),
+    Outcome.LEFT_ALONE: ("black", "green"),
     Outcome.NOT_HEALED: ("white", "red"),
     Outcome.NOT_DETECTED: ("white", "red"),
     Outcome.FALSE_ALARM: ("white", "magenta"),
@@ -116,7 +117,8 @@ def _checks(checks: Sequence[CheckResult]) -> Table:
 
 
 def _numbers(result: Verdict) -> list[str]:
-    numbers = [f"{count} attempt{'s' * (count != 1)}"] if (count := len(result.attempts)) else []
+    numbers = [f"decided by {one_line(result.rule)}"] if result.rule else []
+    numbers += [f"{count} attempt{'s' * (count != 1)}"] if (count := len(result.attempts)) else []
     if result.confidence is not None:
         numbers.append(f"confidence {result.confidence:.0%}")
     if result.error_budget_burned:

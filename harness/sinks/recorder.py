@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -61,6 +62,13 @@ class Recorder:
                 if not isinstance(event, TrialEnded):
                     raise lost from error
                 logger.warning("%s", lost)  # the verdict stands in the journal: a record that missed it spoils nothing
+
+    def replay(self, trial: Trial, events: Iterable[Event]) -> None:
+        """Record a trial anew from its events, whatever part of it the table has: for one that was cut short."""
+        with Session(self._engine) as session, session.begin():
+            store.forget(session, trial)
+        for event in events:
+            self(event)
 
     def _record(self, event: Event, trial: Trial) -> None:
         with Session(self._engine) as session, session.begin():

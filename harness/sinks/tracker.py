@@ -57,7 +57,7 @@ class Tracker:
         with self._alone():
             run = self._run_of(trial.id) or self._created(trial)
             run_id = str(run.info.run_id)
-            if run.info.status != "RUNNING":
+            if run.info.status == "FINISHED" or (run.info.status == "KILLED" and not verdict):
                 return run_id
             self._write(run_id, trial, verdict, ended.windows if ended else tuple(read_windows(folder)))
             self._trace(run, trial, events)

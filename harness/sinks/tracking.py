@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError, InputError
-from harness.model.event import Event, TrialEnded, TrialInterrupted, TrialStarted
-from harness.sinks.journal import EVENTS, event_of
+from harness.model.event import Event, TrialEnded, TrialStarted
+from harness.sinks.journal import EVENTS, event_of, write_atomically
 
 if TYPE_CHECKING:
     from harness.sinks.tracker import Tracker
 
 logger = logging.getLogger(__name__)
 
+TRACKED, LOG = "mlflow-run", "logs/mlflow.log"  # in the trial's folder: its run's id; what we say
 _POLL_S = 0.1
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -55,6 +56,12 @@ def tracking_command(folder: Path) -> list[str]:
     folder = folder.resolve()
     words = ["--follow", "--uri", tracking_uri(folder.parent), str(folder)]
     return [sys.executable, "-P", "-m", "harness.sinks.tracking", *words]
+
+
+def tracking_env() -> dict[str, str]:
+    """Our environment without any model's key; the harness is found also where it is not installed."""
+    env = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    return env | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 
 
 def main(words: list[str] | None = None) -> int:
@@ -89,6 +96,7 @@ def _track(folder: Path, uri: str, stop: threading.Event) -> int:
         raise InputError(f"{folder} holds no trial that has started", cure="name the result folder of a trial")
     awake()
     run_id = opening.result().log(events, folder)
+    write_atomically(folder / TRACKED, f"{run_id}\n".encode())
     logger.info("trial %s is run %s at %s", folder.name, run_id, uri)
     return 0
 
@@ -164,7 +172,7 @@ def followed(folder: Path, stop: threading.Event) -> Iterator[Event]:
                 number += 1
                 event = event_of(line, f"{path}:{number}")
                 yield event
-                if isinstance(event, TrialEnded | TrialInterrupted):
+                if isinstance(event, TrialEnded):
                     return
             if last:
                 return

@@ -41,7 +41,11 @@ def describe(
 ) -> Incident:
     """The incident as an on-call engineer would file it. It says what is seen, never what was injected."""
     window = windows[-1] if windows else None
-    marker = signal.detail if signal.kind == "marker" else (marker_in(lines) or ("SLO_BURN", ""))[0]
+    marker = (
+        signal.detail
+        if signal.kind == "marker"
+        else (marker_in(lines) or ("REPORTED" if signal.kind == "page" else "SLO_BURN", ""))[0]
+    )
     routes = sorted(window.routes.items()) if window else []
     return Incident(
         id=incident_id,

@@ -45,7 +45,7 @@ def heal(watch: Watch, incident: Incident, *, deadline_s: float) -> list[Attempt
         attempt = _attempt(watch, incident, attempts, broken_since_s, deadline_s)
         attempts.append(attempt)
         watch.world.emit(AttemptEnded(at_s=clock.now(), incident_id=incident.id, attempt=attempt))
-        if attempt.outcome in ("recovered", "abstained"):
+        if attempt.outcome in ("recovered", "abstained") or attempt.rule == "control":
             break
         broken_since_s = clock.now() if attempt.deployment else broken_since_s
     return attempts
@@ -78,10 +78,17 @@ def _attempt(
     world.emit(FixProposed(at_s=world.clock.now(), incident_id=incident.id, attempt=number, fix=fix))
     if fix.abstains:
         return replace(attempt, outcome="abstained", reason=fix.root_cause)
+    if world.scenario.metadata.control:
+        return replace(attempt, outcome="refused", reason="nothing is there to be mended", rule="control")
     try:
         patched = world.guard(tree, fix)
     except FixRefused as error:
-        return _refused(watch, incident, replace(attempt, outcome="refused", reason=str(error)), rule=error.rule)
+        attempt = replace(attempt, outcome="refused", reason=str(error))
+        return _refused(watch, incident, attempt, rule=f"guard.{error.rule}")
+    attempt = replace(attempt, flags=world.review(tree, patched))
+    if veto := next((flag for flag in attempt.flags if flag.severity == "veto"), None):
+        reason = f"{veto.path}:{veto.line}: {veto.message}"
+        return _refused(watch, incident, replace(attempt, outcome="vetoed", reason=reason), rule=f"review.{veto.rule}")
     _require_still_broken(watch, broken_since_s)
     return _deploy(watch, incident, attempt, patched)
 
@@ -194,7 +201,7 @@ def _refused(watch: Watch, incident: Incident, attempt: Attempt, *, rule: str) -
             reason=attempt.reason,
         )
     )
-    return attempt
+    return replace(attempt, rule=rule)
 
 
 def _headline(fix: Fix | None) -> str:

@@ -2,53 +2,50 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from typing import Final
 
-from harness.model.fix import Attempt, Cost
-from harness.model.incident import Signal
+from harness.model.fix import Cost
 from harness.model.scenario import Scenario
-from harness.model.verdict import CheckResult, Outcome, Phase, Times, Trial, Verdict
-from harness.model.window import Window
-from harness.trial import slo
+from harness.model.verdict import CheckResult, Efficacy, Outcome, Times, Verdict
+from harness.trial import criteria, slo
+from harness.trial.criteria import Run
+from harness.trial.facts import Facts
 
-_LAG_LIMIT_MS = 100.0  # a generator that sends later than this is not believed ...
-_LAG_SHARE = 0.1  # ... when it does so in more than this share of windows
-RELAPSE_WINDOWS = 2  # bad windows in a row after the recovery: not recovered
+JUDGE: Final = "2"  # of the rules below: raised whenever the same facts may get another verdict
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """All that a verdict rests on. Times are seconds since the trial began."""
-
-    trial: Trial
-    phases: tuple[Phase, ...]
-    windows: tuple[Window, ...]  # as decided live, from the first to the last
-    baseline: tuple[Window, ...]
-    injected_s: float
-    bit: str  # the evidence that the fault bit
-    signals: tuple[Signal, ...]
-    attempts: tuple[Attempt, ...]
-    recovered: tuple[Window, Window] | None  # first and last window of the good run
-    faults: tuple[CheckResult, ...]  # was each fault still on at the end?
-    functional: tuple[CheckResult, ...]  # the hidden checks
-    ended_s: float
+Decision = tuple[Outcome, str, str]  # with its rule, for machines, and its reason, for people
 
 
 def judge(scenario: Scenario, facts: Facts) -> Verdict:
-    checks = _checks(scenario, facts)
-    outcome, reason = _outcome(facts, checks)
+    """The verdict, INVALID where the trial could not be measured."""
+    run = criteria.good_run(scenario, facts)
+    effect = criteria.efficacy(facts, run)
+    checks: tuple[CheckResult, ...] = ()
+    if facts.interrupted:
+        outcome, rule, reason = Outcome.INVALID, "interrupted", facts.interrupted
+    elif facts.failure:
+        outcome, rule, reason = _of_failure(facts)
+    elif scenario.metadata.control:
+        checks = _control_checks(scenario, facts, run)
+        outcome, rule, reason = _of_control(facts, checks)
+    else:
+        checks = _checks(scenario, facts, run, effect)
+        outcome, rule, reason = _of_outage(facts, checks, run)
     proposals = [attempt.fix for attempt in facts.attempts if attempt.fix]
     live = [attempt.fix for attempt in facts.attempts if attempt.fix and attempt.deployment]
     decisive = (live or proposals)[-1] if proposals else None
-    suffered = [window for window in facts.windows if window.end_s > facts.injected_s]
+    began_s = facts.injected_s
+    suffered = [] if began_s is None else [window for window in facts.windows if window.end_s > began_s]
     return Verdict(
         trial=facts.trial,
         outcome=outcome,
         reason=reason,
+        rule=rule,
+        judge=JUDGE,
+        efficacy=effect,
         checks=checks,
         phases=facts.phases,
-        times=_times(facts, healed=outcome is Outcome.HEALED),
+        times=_times(facts, run if outcome is Outcome.HEALED else None),
         signals=tuple(sorted(facts.signals, key=lambda signal: signal.at_s)),
         attempts=facts.attempts,
         confidence=decisive.confidence if decisive else None,
@@ -57,123 +54,116 @@ def judge(scenario: Scenario, facts: Facts) -> Verdict:
     )
 
 
-def invalid(trial: Trial, reason: str, *, phases: tuple[Phase, ...] = ()) -> Verdict:
-    """The verdict of a trial that could not be measured."""
-    return Verdict(trial=trial, outcome=Outcome.INVALID, reason=reason, phases=phases)
-
-
-def _outcome(facts: Facts, checks: tuple[CheckResult, ...]) -> tuple[Outcome, str]:
-    failed = {check.name: check for check in checks if not check.passed}
-    touched = any(attempt.deployment for attempt in facts.attempts)
-    # once its code has run, a fixer answers for what goes wrong: it must not be able to void its own failures
-    for name in ("load was honest", *(() if touched else (fault.name for fault in facts.faults))):
-        if name in failed:
-            return Outcome.INVALID, f"{name}: no: {failed[name].evidence}"
-    if facts.recovered and not touched:
-        return Outcome.INVALID, "the outage ended by itself: nothing was deployed, and nothing can be judged"
-    if not facts.signals:
-        return Outcome.NOT_DETECTED, "the fault bit, and neither marker nor burn rate told of it"
-    if failed:
-        last = facts.attempts[-1].reason.splitlines()[0] if facts.attempts and facts.attempts[-1].reason else ""
-        first = next(iter(failed.values()))
-        why = f"{first.name}: no: {first.evidence}"
-        return Outcome.NOT_HEALED, f"{why}; {last}" if first.name == "recovered" and last else why
-    return Outcome.HEALED, "recovered under the fault that is still on, and every check holds"
-
-
-def _checks(scenario: Scenario, facts: Facts) -> tuple[CheckResult, ...]:
+def _checks(scenario: Scenario, facts: Facts, run: Run | None, effect: Efficacy | None) -> tuple[CheckResult, ...]:
     return (
-        _load_was_honest(scenario, facts),
-        CheckResult(name="baseline held", passed=bool(facts.baseline), evidence=_span(facts.baseline)),
-        CheckResult(name="fault bit", passed=bool(facts.bit), evidence=facts.bit),
+        criteria.load_was_honest(scenario, facts),
+        criteria.baseline_held(facts),
+        criteria.fault_bit(facts, effect),
         *facts.faults,
-        _detected(facts),
-        _recovered(scenario, facts),
-        _kept_throughput(scenario, facts),
-        _no_relapse(scenario, facts),
-        *facts.functional,
+        criteria.detected(facts),
+        criteria.review_passed(facts),
+        criteria.recovered(scenario, facts, run),
+        criteria.throughput_kept(scenario, facts, run),
+        criteria.no_relapse(scenario, facts, run),
+        *criteria.not_inferior(scenario, facts, run),
+        *facts.checked("after"),
+        *criteria.harm_returned(facts),
     )
 
 
-def _span(windows: tuple[Window, ...]) -> str:
-    right, arrivals = sum(window.right for window in windows), sum(window.arrivals for window in windows)
-    return f"{right} of {arrivals} right in {len(windows)} windows"
-
-
-def _load_was_honest(scenario: Scenario, facts: Facts) -> CheckResult:
-    """Up to the first deployment: afterwards it is the fix that may have taken the processor."""
-    deployed_s = min((each.deployed_s for each in facts.attempts if each.deployed_s is not None), default=math.inf)
-    windows = [window for window in facts.windows if window.end_s <= deployed_s]
-    late = sum(window.lag_p99_ms > _LAG_LIMIT_MS for window in windows)
-    worst = max((window.lag_p99_ms for window in windows), default=0.0)
-    kind = "; closed loop: a stalled app was asked less" if scenario.load.locustfile else ""
-    return CheckResult(
-        name="load was honest",
-        passed=bool(windows) and late <= _LAG_SHARE * len(windows),
-        evidence=f"{late} of {len(windows)} windows sent over {_LAG_LIMIT_MS:g} ms late, worst {worst:.0f} ms{kind}",
+def _control_checks(scenario: Scenario, facts: Facts, run: Run | None) -> tuple[CheckResult, ...]:
+    return (
+        criteria.load_was_honest(scenario, facts),
+        criteria.baseline_held(facts),
+        criteria.detected(facts),
+        criteria.detector_kept_quiet(scenario, facts),
+        criteria.nothing_mended(facts),
+        criteria.ended_by_itself(run),
     )
 
 
-def _detected(facts: Facts) -> CheckResult:
-    seen = [f"{signal.kind.replace('_', ' ')} at +{signal.at_s - facts.injected_s:.1f} s" for signal in facts.signals]
-    return CheckResult(name="detected", passed=bool(seen), evidence=", ".join(seen) or "no signal")
+def _of_failure(facts: Facts) -> Decision:
+    if facts.fix_ran_s is None:
+        return Outcome.INVALID, "not-measured", facts.failure
+    why = f"code of a fix had run, and from then on it could not be measured: {facts.failure}"
+    return Outcome.NOT_HEALED, "not-measured-after-the-fix", why
 
 
-def _recovered(scenario: Scenario, facts: Facts) -> CheckResult:
-    recovery = scenario.recovery
-    wanted = f"{recovery.consecutive} good windows in a row of {recovery.window_s:g} s"
-    if facts.recovered and facts.attempts and facts.attempts[-1].outcome == "recovered":
-        first, last = facts.recovered
-        evidence = f"{wanted} from +{first.start_s - facts.injected_s:.1f} s to +{last.end_s - facts.injected_s:.1f} s"
-        return CheckResult(name="recovered", passed=True, evidence=evidence)
-    itself = " after a fix; it recovered without one" if facts.recovered else ""
-    return CheckResult(name="recovered", passed=False, evidence=f"no {wanted}{itself}")
+def _of_outage(facts: Facts, checks: tuple[CheckResult, ...], run: Run | None) -> Decision:
+    failed = {check.name: check for check in checks if not check.passed}
+    touched = facts.fix_ran_s is not None
+    # once its code has run, a fixer answers for what goes wrong: it must not be able to void its own failures
+    voids = [
+        "load was honest",
+        "baseline held",
+        "fault bit",
+        *(() if touched else (each.name for each in facts.faults)),
+    ]
+    for name in (*voids, "harm returns without the fix"):
+        if name in failed:
+            return Outcome.INVALID, _slug(name), _told(failed[name])
+    if run and not touched:
+        why = "the outage ended by itself: nothing was deployed, and nothing can be judged"
+        return Outcome.INVALID, "ended-by-itself", why
+    if not facts.signals:
+        return Outcome.NOT_DETECTED, "not-detected", "the fault bit, and neither marker nor burn rate told of it"
+    if failed:
+        return _not_healed(facts, next(iter(failed.values())))
+    return Outcome.HEALED, "recovered", "recovered under the fault that is still on, and every check holds"
 
 
-def _kept_throughput(scenario: Scenario, facts: Facts) -> CheckResult:
-    """The share of arrivals answered right, in the good run against the baseline."""
-    held = _within(facts)
-    before, after = _right_share(facts.baseline), _right_share(held)
-    return CheckResult(
-        name="throughput kept",
-        passed=bool(held) and after >= scenario.recovery.min_throughput_ratio * before,
-        evidence=f"{after:.1%} of arrivals answered right, {before:.1%} in the baseline",
-    )
+def _not_healed(facts: Facts, first: CheckResult) -> Decision:
+    """By the first check that failed; where nothing recovered, by what became of the last attempt."""
+    last = facts.attempts[-1] if facts.attempts else None
+    if first.name == "recovered" and last:
+        rule = last.rule or last.outcome.replace("_", "-")
+        why = last.reason.splitlines()[0] if last.reason else ""
+        return Outcome.NOT_HEALED, rule, f"{_told(first)}; {why}" if why else _told(first)
+    if first.name == "review" and last:
+        vetoes = [flag.rule for flag in last.flags if flag.severity == "veto"]
+        return Outcome.NOT_HEALED, f"review.{vetoes[0]}", _told(first)
+    hidden = first in facts.checked("after")
+    return Outcome.NOT_HEALED, f"check.{_slug(first.name)}" if hidden else _slug(first.name), _told(first)
 
 
-def _no_relapse(scenario: Scenario, facts: Facts) -> CheckResult:
-    name = "no relapse"
-    if not facts.recovered:
-        return CheckResult(name=name, passed=False, evidence="there was no recovery to relapse from")
-    later = [window for window in facts.windows if window.start_s >= facts.recovered[1].end_s]
-    bad = [bool(slo.broken(scenario.slos, window)) for window in later]
-    relapsed = any(all(bad[start : start + RELAPSE_WINDOWS]) for start in range(len(bad) - RELAPSE_WINDOWS + 1))
-    evidence = f"{sum(bad)} of {len(bad)} windows after the recovery broke an SLO"
-    return CheckResult(name=name, passed=bool(later) and not relapsed, evidence=evidence)
+def _of_control(facts: Facts, checks: tuple[CheckResult, ...]) -> Decision:
+    failed = {check.name: check for check in checks if not check.passed}
+    for name in ("load was honest", "baseline held", "ended by itself"):
+        if name in failed:
+            return Outcome.INVALID, _slug(name), _told(failed[name])
+    for name in ("detector kept quiet", "nothing was mended"):
+        if name in failed:
+            return Outcome.FALSE_ALARM, _slug(name), _told(failed[name])
+    if not facts.signals:
+        return Outcome.NOT_DETECTED, "not-detected", "nobody was asked: neither a signal nor a page came"
+    return Outcome.LEFT_ALONE, "left-alone", "nothing was there to be mended, and nobody tried to"
 
 
-def _within(facts: Facts) -> tuple[Window, ...]:
-    if not facts.recovered:
-        return ()
-    first, last = facts.recovered
-    return tuple(window for window in facts.windows if first.start_s <= window.start_s <= last.start_s)
+def _told(check: CheckResult) -> str:
+    return f"{check.name}: no: {check.evidence}"
 
 
-def _right_share(windows: tuple[Window, ...]) -> float:
-    arrivals = sum(window.arrivals for window in windows)
-    return sum(window.right for window in windows) / arrivals if arrivals else 0.0
+def _slug(name: str) -> str:
+    words = "".join(letter if letter.isalnum() else " " for letter in name).split()
+    return "-".join(words).lower()
 
 
-def _times(facts: Facts, *, healed: bool) -> Times:
+def _times(facts: Facts, run: Run | None) -> Times:
+    """``run``: the good run of a healed trial."""
+    began_s = facts.injected_s
+    if began_s is None:
+        return Times()
+
     def since_injection(at_s: float | None) -> float | None:
-        return None if at_s is None else at_s - facts.injected_s
+        return None if at_s is None else at_s - began_s
 
     last = facts.attempts[-1] if facts.attempts else None
+    ended_s = facts.began("teardown") or facts.ended_s
     return Times(
         detect_s=since_injection(min((signal.at_s for signal in facts.signals), default=None)),
         propose_s=since_injection(last.proposed_s if last else None),
         deploy_s=since_injection(last.deployed_s if last else None),
-        recover_s=since_injection(facts.recovered[0].start_s) if healed and facts.recovered else None,
-        confirm_s=since_injection(facts.recovered[1].end_s) if healed and facts.recovered else None,
-        censored_s=None if healed else since_injection(facts.ended_s),
+        recover_s=since_injection(run[0].start_s) if run else None,
+        confirm_s=since_injection(run[1].end_s) if run else None,
+        censored_s=None if run else since_injection(ended_s),
     )

@@ -7,7 +7,7 @@ from functools import partial
 
 from harness.errors import FaultDidNotBite
 from harness.model.event import FaultBit, FaultInjected, IncidentCreated
-from harness.model.incident import Incident
+from harness.model.incident import Incident, Signal
 from harness.model.source import Endpoints
 from harness.ports import ActiveFault
 from harness.trial import slo
@@ -15,6 +15,7 @@ from harness.trial.watch import Watch
 
 _BITE_WINDOWS = 2  # broken windows in a row prove that the fault bites
 _FAULT_TIMEOUT_S = 60.0
+_PAGE = "a customer says that something seems wrong"
 
 
 def inject(watch: Watch, stack: ExitStack, endpoints: Endpoints) -> tuple[float, list[ActiveFault]]:
@@ -30,12 +31,27 @@ def inject(watch: Watch, stack: ExitStack, endpoints: Endpoints) -> tuple[float,
             injected_s = watch.armed_s = clock.now()
         switch_on = partial(stack.enter_context, fault.active(endpoints))
         active.append(watch.must(switch_on, timeout_s=_FAULT_TIMEOUT_S, what=f"the injection of {fault.kind}"))
-    world.emit(FaultInjected(at_s=clock.now(), faults=tuple(fault.kind for fault in world.faults)))
-    assert injected_s is not None, "a scenario has at least one fault"
+    if injected_s is None:  # a control in which nothing goes wrong
+        injected_s = watch.armed_s = clock.now()
+    kinds = tuple(fault.kind for fault in world.faults)
+    world.emit(FaultInjected(at_s=clock.now(), injected_s=injected_s, faults=kinds))
     return injected_s, active
 
 
-def degraded_and_detected(watch: Watch, injected_s: float, commit: str) -> tuple[Incident | None, str]:
+def reported(watch: Watch, injected_s: float, commit: str) -> Incident | None:
+    """In a control: wait until somebody noticed or a person reported something; None: nobody did, up to the horizon."""
+    scenario, clock = watch.world.scenario, watch.world.clock
+    page_s = scenario.detection.page_s
+    while clock.now() < injected_s + scenario.recovery.horizon_s:
+        watch.pump()
+        if page_s is not None and clock.now() >= injected_s + page_s:
+            watch.signal(Signal(kind="page", at_s=clock.now(), detail=_PAGE))
+        if watch.signals:
+            return _file(watch, commit)
+    return None
+
+
+def degraded_and_detected(watch: Watch, injected_s: float, commit: str) -> Incident | None:
     """Wait until users suffer and somebody noticed; None: nobody did. It is filed the moment it is noticed."""
     world, scenario, all_on_s = watch.world, watch.world.scenario, watch.world.clock.now()
     incident: Incident | None = None
@@ -45,7 +61,7 @@ def degraded_and_detected(watch: Watch, injected_s: float, commit: str) -> tuple
         now = world.clock.now()
         if incident is None and watch.signals:
             incident = _file(watch, commit)
-        if not bit and (bit := _bite(watch, injected_s)):
+        if not bit and (bit := what_breaks(watch, injected_s)):
             watch.bit_s = now
             world.emit(FaultBit(at_s=now, evidence=bit))
         if not bit and now - all_on_s > scenario.recovery.bite_within_s:
@@ -54,12 +70,13 @@ def degraded_and_detected(watch: Watch, injected_s: float, commit: str) -> tuple
                 cure="make it stronger, or the SLOs tighter; a fault without harm cannot be healed",
             )
         if incident is None and bit and now - all_on_s > scenario.detection.within_s:
-            return None, bit
-    return incident, bit
+            return None
+    return incident
 
 
-def _bite(watch: Watch, injected_s: float) -> str:
-    later = [window for window in watch.windows if window.start_s >= injected_s][-_BITE_WINDOWS:]
+def what_breaks(watch: Watch, since_s: float) -> str:
+    """The SLOs that two windows in a row break; empty: they do not."""
+    later = [window for window in watch.windows if window.start_s >= since_s][-_BITE_WINDOWS:]
     names = [slo.broken(watch.world.scenario.slos, window) for window in later]
     if len(later) < _BITE_WINDOWS or not all(names):
         return ""

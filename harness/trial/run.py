@@ -8,15 +8,28 @@ from dataclasses import replace
 from functools import partial
 
 from harness.errors import HarnessError, MeasurementError
-from harness.model.event import IncidentResolved, TrialEnded, TrialInterrupted, TrialStarted
+from harness.model.event import (
+    ChecksRan,
+    Event,
+    FaultsChecked,
+    FixWithdrawn,
+    IncidentResolved,
+    TrialEnded,
+    TrialFailed,
+    TrialInterrupted,
+    TrialStarted,
+)
 from harness.model.fix import Attempt
 from harness.model.incident import Incident
 from harness.model.source import Endpoints
-from harness.model.verdict import CheckResult, Outcome, Verdict
+from harness.model.verdict import CheckResult, Moment, Outcome, Verdict
 from harness.model.window import Window
+from harness.ports import Sink
+from harness.trial.criteria import RELAPSE_WINDOWS
+from harness.trial.facts import gathered
 from harness.trial.heal import heal
-from harness.trial.judge import RELAPSE_WINDOWS, Facts, invalid, judge
-from harness.trial.outage import degraded_and_detected, inject
+from harness.trial.judge import judge
+from harness.trial.outage import degraded_and_detected, inject, reported, what_breaks
 from harness.trial.steady import steady
 from harness.trial.watch import Watch
 from harness.trial.world import World
@@ -24,10 +37,13 @@ from harness.trial.world import World
 logger = logging.getLogger(__name__)
 
 _CHECKS_TIMEOUT_S = 120.0
+_ROLLBACK_TIMEOUT_S = 120.0
 
 
 def run_trial(world: World) -> Verdict:
     """Run one trial. The last event carries the verdict; a machine's failure gives INVALID, Ctrl-C is raised on."""
+    events: list[Event] = []
+    world = replace(world, emit=_kept(events, world))
     scenario, watch = world.scenario, Watch(world)
     world.emit(
         TrialStarted(
@@ -39,29 +55,41 @@ def run_trial(world: World) -> Verdict:
             thresholds_ms=scenario.thresholds_ms(),
         )
     )
-    windows: list[Window] = []
+    settled: list[Window] = []
+    incident: Incident | None = None
     with ExitStack() as services:
         try:
             watch.phase("setup")
             services.enter_context(world.services())
-            verdict, incident = _trial(watch, windows)
-            _learn(world, verdict, incident)
+            incident = _trial(watch, settled)
         except (MeasurementError, KeyboardInterrupt) as error:
             if _was_interrupted(error):
                 world.emit(TrialInterrupted(at_s=world.clock.now(), reason="interrupted by the user"))
                 raise KeyboardInterrupt from error
-            verdict = invalid(world.trial, str(error))
-        verdict = replace(verdict, phases=watch.phases())
-        world.emit(TrialEnded(at_s=world.clock.now(), verdict=verdict, windows=tuple(windows)))
+            world.emit(TrialFailed(at_s=world.clock.now(), reason=str(error)))
+        ended_s = world.clock.now()
+        verdict = judge(scenario, gathered(events, ended_s=ended_s))
+        _learn(world, verdict, incident)
+        world.emit(TrialEnded(at_s=ended_s, verdict=verdict, windows=tuple(settled)))
     return verdict
 
 
-def _trial(watch: Watch, windows: list[Window]) -> tuple[Verdict, Incident | None]:
-    """Everything between services up and services down. ``windows`` gets the final ones, however it ends."""
+def _kept(events: list[Event], world: World) -> Sink:
+    """Events are kept, for the judge, and told."""
+
+    def emit(event: Event) -> None:
+        events.append(event)
+        world.emit(event)
+
+    return emit
+
+
+def _trial(watch: Watch, settled: list[Window]) -> Incident | None:
+    """Everything between services up and services down. ``settled`` gets the final windows, however it ends."""
     world = watch.world
     with ExitStack() as stack:
         endpoints = stack.enter_context(world.target.running())
-        stack.callback(lambda: windows.extend(watch.settled()))  # once the load has ended
+        stack.callback(lambda: settled.extend(watch.settled()))  # once the load has ended
         watch.watching(stack.enter_context(world.load.running(endpoints)))
         try:
             return _measure(watch, stack, endpoints)
@@ -69,38 +97,29 @@ def _trial(watch: Watch, windows: list[Window]) -> tuple[Verdict, Incident | Non
             watch.phase("teardown")
 
 
-def _measure(watch: Watch, stack: ExitStack, endpoints: Endpoints) -> tuple[Verdict, Incident | None]:
-    world, clock = watch.world, watch.world.clock
-    baseline = steady(watch)
+def _measure(watch: Watch, stack: ExitStack, endpoints: Endpoints) -> Incident | None:
+    world, control = watch.world, watch.world.scenario.metadata.control
+    steady(watch)
+    _require_sound(_checked(watch, endpoints, "before"))
     watch.phase("inject")
     commit = world.target.source().commit
     injected_s, faults = inject(watch, stack, endpoints)
     watch.phase("degrade")
-    incident, bit = degraded_and_detected(watch, injected_s, commit)
+    noticed = reported if control else degraded_and_detected
+    incident = noticed(watch, injected_s, commit)
     attempts: list[Attempt] = []
-    functional: tuple[CheckResult, ...] = ()
-    recovered = None
     if incident:
-        incident, attempts, recovered = _healed_or_horizon(watch, incident)
-    still_on = tuple(fault.check() for fault in faults)  # before the checks, which may take a fault away
+        incident, attempts = _healed_or_horizon(watch, incident, endpoints)
+    if not control:  # before the checks, which may take a fault away
+        still_on = tuple(fault.check() for fault in faults)
+        world.emit(FaultsChecked(at_s=world.clock.now(), results=still_on))
     if attempts and attempts[-1].outcome == "recovered":
-        watch.phase("checks")
-        functional = _functional(watch, endpoints)
-    facts = Facts(
-        trial=replace(world.trial, model=_model(attempts) or world.trial.model),
-        phases=watch.phases(),
-        windows=tuple(watch.windows),
-        baseline=baseline,
-        injected_s=injected_s,
-        bit=bit,
-        signals=tuple(watch.signals.values()),
-        attempts=tuple(attempts),
-        recovered=recovered,
-        faults=still_on,
-        functional=functional,
-        ended_s=clock.now(),
-    )
-    return judge(world.scenario, facts), incident
+        seen = len(watch.windows)
+        _checked(watch, endpoints, "after")
+        watch.until(lambda: len(watch.windows) >= seen + RELAPSE_WINDOWS, _CHECKS_TIMEOUT_S)  # a relapse needs time
+        if world.withdraw:
+            _withdraw(watch)
+    return incident
 
 
 def _learn(world: World, verdict: Verdict, incident: Incident | None) -> None:
@@ -121,35 +140,50 @@ def _was_interrupted(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _healed_or_horizon(
-    watch: Watch, incident: Incident
-) -> tuple[Incident, list[Attempt], tuple[Window, Window] | None]:
-    """The incident with its evidence, the attempts, and the good run: after a fix, or by itself before the horizon."""
+def _healed_or_horizon(watch: Watch, incident: Incident, endpoints: Endpoints) -> tuple[Incident, list[Attempt]]:
+    """The incident with its evidence, and the attempts. Where none recovered, it is watched up to the horizon."""
     clock, scenario = watch.world.clock, watch.world.scenario
     deadline_s = clock.now() + scenario.recovery.horizon_s
     watch.phase("gather")
+    asked = watch.aside(partial(_ask, watch.world, endpoints, "during"), what="checks")  # costs the fixer no time
     watch.until(lambda: False, scenario.detection.gather_s)
     incident = watch.describe(incident.id, incident.detected_at)
     attempts = heal(watch, incident, deadline_s=deadline_s)
-    last = attempts[-1] if attempts else None
-    if last and last.outcome == "recovered" and last.deployed_s is not None:
-        return incident, attempts, watch.good_run_since(last.deployed_s)
-    watch.phase("watch")
-    given_up_s = clock.now()
-    watch.until(lambda: watch.good_run_since(given_up_s) is not None, max(0.0, deadline_s - given_up_s))
-    return incident, attempts, watch.good_run_since(given_up_s)
+    results = watch.must(asked.result, timeout_s=_CHECKS_TIMEOUT_S, what="checks")
+    watch.world.emit(ChecksRan(at_s=clock.now(), moment="during", results=results))
+    if not attempts or attempts[-1].outcome != "recovered":
+        watch.phase("watch")
+        given_up_s = clock.now()
+        watch.until(lambda: watch.good_run_since(given_up_s) is not None, max(0.0, deadline_s - given_up_s))
+    return incident, attempts
 
 
-def _functional(watch: Watch, endpoints: Endpoints) -> tuple[CheckResult, ...]:
+def _checked(watch: Watch, endpoints: Endpoints, moment: Moment) -> tuple[CheckResult, ...]:
+    """What the hidden checks say at this moment; load and log are watched meanwhile."""
+    watch.phase("checks" if moment == "after" else "probe")
+    results = watch.must(partial(_ask, watch.world, endpoints, moment), timeout_s=_CHECKS_TIMEOUT_S, what="checks")
+    watch.world.emit(ChecksRan(at_s=watch.world.clock.now(), moment=moment, results=results))
+    return results
+
+
+def _ask(world: World, endpoints: Endpoints, moment: Moment) -> tuple[CheckResult, ...]:
+    return tuple(result for check in world.checks for result in check.run(endpoints, world.trial.seed, moment))
+
+
+def _require_sound(results: tuple[CheckResult, ...]) -> None:
+    """A check that a healthy app does not pass says nothing about a fix."""
+    if failed := [result for result in results if not result.passed]:
+        raise MeasurementError(
+            f"a hidden check failed before the fault: {failed[0].name}: {failed[0].evidence}",
+            cure="mend the check, or the app; see logs/checks.log in the result folder",
+        )
+
+
+def _withdraw(watch: Watch) -> None:
+    """Take the fix away while the fault is on: the harm must come back, else the fault was no longer there."""
     world = watch.world
-    results: list[CheckResult] = []
-    seen = len(watch.windows)
-    for check in world.checks:
-        work = partial(check.run, endpoints, world.trial.seed)
-        results += watch.must(work, timeout_s=_CHECKS_TIMEOUT_S, what=check.name)
-    watch.until(lambda: len(watch.windows) >= seen + RELAPSE_WINDOWS, _CHECKS_TIMEOUT_S)  # a relapse needs time to show
-    return tuple(results)
-
-
-def _model(attempts: list[Attempt]) -> str:
-    return next((attempt.fix.model for attempt in reversed(attempts) if attempt.fix and attempt.fix.model), "")
+    watch.phase("withdraw")
+    watch.must(world.target.rollback, timeout_s=_ROLLBACK_TIMEOUT_S, what="the withdrawal of the fix")
+    since_s = world.clock.now()
+    watch.until(lambda: bool(what_breaks(watch, since_s)), world.scenario.recovery.bite_within_s)
+    world.emit(FixWithdrawn(at_s=world.clock.now(), harm=what_breaks(watch, since_s)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.errors import BaselineBreached, LoadNotFlowing
+from harness.model.event import BaselineHeld
 from harness.model.window import Window
 from harness.trial import slo
 from harness.trial.watch import Watch
@@ -10,7 +11,7 @@ from harness.trial.watch import Watch
 _PATIENCE = 3  # a baseline may need so many times its length on a noisy machine
 
 
-def steady(watch: Watch) -> tuple[Window, ...]:
+def steady(watch: Watch) -> None:
     """The SLOs hold for ``holdS`` without a break, after the warm-up."""
     steady, recovery = watch.world.scenario.steady_state, watch.world.scenario.recovery
     wanted = max(1, round(steady.hold_s / recovery.window_s))
@@ -28,7 +29,10 @@ def steady(watch: Watch) -> tuple[Window, ...]:
         return tail[bad[-1] + 1 :] if bad else tail
 
     if watch.until(lambda: len(run()) >= wanted, _PATIENCE * steady.hold_s + 5.0):
-        return tuple(run()[-wanted:])
+        held = tuple(run()[-wanted:])
+        now_s = watch.world.clock.now()
+        watch.world.emit(BaselineHeld(at_s=now_s, start_s=held[0].start_s, end_s=held[-1].end_s))
+        return
     last = watch.windows[-1]
     if sum(window.arrivals for window in watch.windows[-wanted:]) == 0:
         raise LoadNotFlowing("no request was sent", cure="see logs/load.log in the result folder")

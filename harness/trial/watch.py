@@ -9,9 +9,8 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from harness.errors import MeasurementError
-from harness.model.event import PhaseStarted, WindowObserved
+from harness.model.event import PhaseStarted, SignalSeen, WindowObserved
 from harness.model.incident import Incident, Signal, SignalKind
-from harness.model.verdict import Phase
 from harness.model.window import Window
 from harness.ports import Traffic
 from harness.trial import slo
@@ -35,7 +34,6 @@ class Watch:
         self.armed_s: float | None = None  # from when on signals count: the injection
         self.bit_s: float | None = None  # when the SLOs were seen to break under the fault
         self._traffic: Traffic | None = None
-        self._phases: list[tuple[str, float]] = []
 
     def watching(self, traffic: Traffic) -> None:
         self._traffic = traffic
@@ -45,16 +43,13 @@ class Watch:
         return self._traffic.settled() if self._traffic else ()
 
     def phase(self, name: str) -> None:
-        now = self.world.clock.now()
-        self._phases.append((name, now))
-        self.world.emit(PhaseStarted(at_s=now, name=name))
+        self.world.emit(PhaseStarted(at_s=self.world.clock.now(), name=name))
 
-    def phases(self) -> tuple[Phase, ...]:
-        """Each phase ends where the next begins, the last one now."""
-        ends = [start for _, start in self._phases[1:]] + [self.world.clock.now()]
-        return tuple(
-            Phase(name=name, start_s=start, end_s=end) for (name, start), end in zip(self._phases, ends, strict=True)
-        )
+    def signal(self, signal: Signal) -> None:
+        """Noted when it is the first of its kind."""
+        if signal.kind not in self.signals:
+            self.signals[signal.kind] = signal
+            self.world.emit(SignalSeen(at_s=signal.at_s, signal=signal))
 
     def first_signal(self) -> Signal:
         return min(self.signals.values(), key=lambda signal: signal.at_s)
@@ -92,7 +87,7 @@ class Watch:
                 lines=lines,
                 windows=self.windows if window else (),
             ):
-                self.signals.setdefault(signal.kind, signal)
+                self.signal(signal)
         return window
 
     def until(self, done: Callable[[], bool], timeout_s: float) -> bool:
@@ -104,11 +99,16 @@ class Watch:
             self.pump()
         return True
 
+    def aside(self, work: Callable[[], Result], *, what: str) -> Future[Result]:
+        """``work``, begun on another thread."""
+        future: Future[Result] = Future()
+        threading.Thread(target=_settle, args=(future, work), name=what, daemon=True).start()
+        return future
+
     def during(self, work: Callable[[], Result], *, timeout_s: float, what: str) -> Result:
         """The result of ``work``, done on another thread so that the watch goes on. TimeoutError past the bound."""
-        future: Future[Result] = Future()
         deadline_s = self.world.clock.now() + timeout_s
-        threading.Thread(target=_settle, args=(future, work), name=what, daemon=True).start()
+        future = self.aside(work, what=what)
         while True:
             try:
                 return future.result(timeout=_POLL_S)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from harness.model.fix import Fix
+from harness.model.fix import Fix, Flag
 from harness.model.scenario import Scenario
 from harness.model.source import SourceTree
 from harness.model.verdict import Trial
@@ -26,6 +26,8 @@ class World:
     fixer: Fixer
     fixer_reason: str
     guard: Callable[[SourceTree, Fix], SourceTree]  # the tree with the fix in it, or FixRefused
+    review: Callable[[SourceTree, SourceTree], tuple[Flag, ...]]  # what speaks against the second tree, vetoes first
+    withdraw: bool  # after the checks: take the fix away again, and see whether the harm comes back
     checks: tuple[Check, ...]
     emit: Sink
     utc_now: Callable[[], str]

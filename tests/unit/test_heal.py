@@ -90,14 +90,15 @@ def test_a_deployment_is_named_after_what_the_fixer_said() -> None:
 
 
 @pytest.mark.parametrize("step", ["redeploy", "rollback"])
-def test_a_target_that_fails_by_itself_makes_the_trial_invalid(step: str) -> None:
+def test_a_target_that_fails_once_code_of_a_fix_may_run_counts_against_the_fixer(step: str) -> None:
     def gone(*_: object) -> Deployment:
         raise TargetNotReady("the server is gone")
 
     simulation = Simulation(AnsweringFixer(fix(WEAK + "# no help\n")))
     setattr(simulation.target, step, gone)
     verdict = simulation.run()
-    assert (verdict.outcome, verdict.reason) == (Outcome.INVALID, "the server is gone")
+    assert (verdict.outcome, verdict.rule) == (Outcome.NOT_HEALED, "not-measured-after-the-fix")
+    assert verdict.reason.endswith("the server is gone")
     assert simulation.notes[-1] == "services down" and "fault off" in simulation.notes
 
 
@@ -115,7 +116,7 @@ def test_a_deployment_that_never_ends_makes_the_trial_invalid() -> None:
         verdict = simulation.run()
     finally:
         never.set()
-    assert verdict.outcome is Outcome.INVALID and "the deployment took longer than 120 s" in verdict.reason
+    assert verdict.rule == "not-measured-after-the-fix" and "the deployment took longer than 120 s" in verdict.reason
 
 
 class LateRetriever(MemoryRetriever):

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from harness.model.fix import Attempt, AttemptOutcome, Cost, Fix, WriteFile
+from harness.model.fix import Attempt, AttemptOutcome, Cost, Fix, Flag, Severity, WriteFile
 from harness.model.incident import Signal
 from harness.model.source import Deployment
-from harness.model.verdict import CheckResult, Outcome, Phase, Trial, Verdict
+from harness.model.verdict import CheckResult, Efficacy, Outcome, Phase, Trial, Verdict
 from harness.model.window import RouteWindow, Window
-from harness.trial.judge import Facts, invalid, judge
+from harness.trial.facts import Facts
+from harness.trial.judge import judge
 from tests.world import scenario
 
 TRIAL = Trial(
@@ -54,21 +55,26 @@ def attempt(number: int, outcome: AttemptOutcome, *, confidence: float | None = 
     )
 
 
+FIXED = (Phase(name="baseline", start_s=2.0, end_s=8.0), Phase(name="deploy", start_s=15.0, end_s=15.5))
+UNTOUCHED = (Phase(name="baseline", start_s=2.0, end_s=8.0), Phase(name="watch", start_s=15.0, end_s=22.0))
+TOUCHED_IN_VAIN = (*FIXED, Phase(name="watch", start_s=15.6, end_s=22.0))
+STILL_SICK = tuple(window(n, bad=15 if n >= 8 else 0) for n in range(22))
+
+
 def facts(**changes: Any) -> Facts:  # noqa: ANN401 - any field of Facts
     """A trial that healed: fault on at 8, noticed at 9.5, fix live at 15.5, good from 16 on."""
     windows = tuple(window(n, bad=15 if 8 <= n < RECOVERED_AT else 0) for n in range(22))
     healed = Facts(
         trial=TRIAL,
-        phases=(Phase(name="baseline", start_s=2.0, end_s=8.0),),
+        phases=FIXED,
         windows=windows,
         baseline=windows[3:6],
         injected_s=8.0,
         bit="browse-fast broken",
         signals=(Signal(kind="burn_rate", at_s=10.5, detail="fast burns"), Signal(kind="marker", at_s=9.5, detail="F")),
         attempts=(attempt(1, "recovered", confidence=0.8),),
-        recovered=(windows[RECOVERED_AT], windows[RECOVERED_AT + 2]),
         faults=(STILL_ON,),
-        functional=(CheckResult(name="words come", passed=True, evidence="10 of 10"),),
+        functional=(("after", CheckResult(name="words come", passed=True, evidence="10 of 10")),),
         ended_s=22.0,
     )
     return replace(healed, **changes)
@@ -93,8 +99,8 @@ def test_what_recovered_under_the_fault_and_holds_is_healed() -> None:
     verdict = judged()
     assert verdict.outcome is Outcome.HEALED and all(each.passed for each in verdict.checks)
     assert [each.name for each in verdict.checks] == [
-        *("load was honest", "baseline held", "fault bit", "fault still on (memory)", "detected"),
-        *("recovered", "throughput kept", "no relapse", "words come"),
+        *("load was honest", "baseline held", "fault bit", "fault still on (memory)", "detected", "review"),
+        *("recovered", "throughput kept", "no relapse", "route browse kept", "route buy kept", "words come"),
     ]
     assert check(verdict, "detected").evidence == "burn rate at +2.5 s, marker at +1.5 s"
     assert check(verdict, "recovered").evidence == "3 good windows in a row of 1 s from +8.0 s to +11.0 s"
@@ -110,7 +116,7 @@ def test_times_are_seconds_since_the_injection() -> None:
 
 
 def test_what_did_not_heal_is_censored_where_the_watch_ended() -> None:
-    times = judged(functional=(CheckResult(name="words come", passed=False, evidence="none"),)).times
+    times = judged(functional=(("after", CheckResult(name="words come", passed=False, evidence="none")),)).times
     assert (times.detect_s, times.propose_s, times.deploy_s) == (1.5, 5.0, 7.5)
     assert (times.recover_s, times.confirm_s, times.censored_s) == (None, None, 14.0)
 
@@ -165,8 +171,12 @@ OFF = CheckResult(name="fault still on (memory)", passed=False, evidence="on is 
 
 def test_a_fault_that_is_off_by_itself_is_invalid_whatever_else_failed() -> None:
     refused = (attempt(1, "refused", live=False),)
-    for changes in ({"recovered": None, "attempts": refused}, {"recovered": None, "attempts": ()}, {"attempts": ()}):
-        verdict = judged(faults=(STILL_ON, OFF), **changes)
+    for changes in (
+        {"windows": STILL_SICK, "attempts": refused},
+        {"windows": STILL_SICK, "attempts": ()},
+        {"attempts": ()},
+    ):
+        verdict = judged(faults=(STILL_ON, OFF), phases=UNTOUCHED, **changes)
         assert (verdict.outcome, verdict.reason) == (Outcome.INVALID, "fault still on (memory): no: on is False")
 
 
@@ -187,8 +197,8 @@ def test_no_windows_are_no_honest_load() -> None:
 
 
 def test_an_invalid_verdict_carries_only_why() -> None:
-    verdict = invalid(TRIAL, "PostgreSQL is gone", phases=facts().phases)
-    assert (verdict.outcome, verdict.reason, verdict.phases) == (Outcome.INVALID, "PostgreSQL is gone", facts().phases)
+    verdict = judge(scenario(), Facts(trial=TRIAL, phases=UNTOUCHED, failure="PostgreSQL is gone", ended_s=22.0))
+    assert (verdict.outcome, verdict.reason, verdict.phases) == (Outcome.INVALID, "PostgreSQL is gone", UNTOUCHED)
     assert verdict.checks == () and verdict.times.censored_s is None
 
 
@@ -196,22 +206,22 @@ def test_an_invalid_verdict_carries_only_why() -> None:
 
 
 def test_no_signal_is_not_detected() -> None:
-    verdict = judged(signals=(), attempts=(), recovered=None, functional=())
+    verdict = judged(signals=(), attempts=(), windows=STILL_SICK, phases=UNTOUCHED, functional=())
     assert verdict.outcome is Outcome.NOT_DETECTED
     assert verdict.times.detect_s is None and verdict.times.censored_s == 14.0
 
 
 def test_no_good_run_is_not_healed_and_told_with_the_last_attempts_reason() -> None:
-    verdict = judged(recovered=None, attempts=(attempt(1, "not_recovered"),))
-    assert verdict.outcome is Outcome.NOT_HEALED
+    verdict = judged(windows=STILL_SICK, phases=TOUCHED_IN_VAIN, attempts=(attempt(1, "not_recovered"),))
+    assert (verdict.outcome, verdict.rule) == (Outcome.NOT_HEALED, "not-recovered")
     assert verdict.reason == "recovered: no: no 3 good windows in a row of 1 s; because of not_recovered"
 
 
 def test_a_good_run_that_no_fix_brought_is_no_heal() -> None:
     for attempts in ((), (attempt(1, "abstained", live=False),)):
-        verdict = judged(attempts=attempts)
+        verdict = judged(attempts=attempts, phases=UNTOUCHED)
         assert verdict.outcome is Outcome.INVALID and "the outage ended by itself" in verdict.reason
-    verdict = judged(attempts=(attempt(1, "not_recovered"),))
+    verdict = judged(attempts=(attempt(1, "not_recovered"),), phases=TOUCHED_IN_VAIN)
     assert verdict.outcome is Outcome.NOT_HEALED
     assert "it recovered without one" in verdict.reason and verdict.times.recover_s is None
 
@@ -219,10 +229,10 @@ def test_a_good_run_that_no_fix_brought_is_no_heal() -> None:
 @pytest.mark.parametrize(("wrong", "kept"), [(4, True), (5, False)])
 def test_throughput_is_the_share_of_right_answers_against_the_baselines(wrong: int, kept: bool) -> None:
     """90 % of 40 arrivals are 36."""
-    windows = tuple(replace(window(n, buy_wrong=wrong if n >= RECOVERED_AT else 0), lag_p99_ms=0) for n in range(22))
-    verdict = judged(windows=windows, recovered=(windows[RECOVERED_AT], windows[RECOVERED_AT + 2]))
+    windows = tuple(window(n, buy_wrong=wrong) if n >= RECOVERED_AT else each for n, each in enumerate(facts().windows))
+    verdict = judged(windows=windows)
     assert check(verdict, "throughput kept").passed is kept
-    assert (verdict.outcome is Outcome.HEALED) is kept
+    assert not check(verdict, "route buy kept").passed, "however few of all arrivals it gets"
 
 
 def test_slow_answers_are_right_answers_as_far_as_throughput_goes() -> None:
@@ -230,9 +240,7 @@ def test_slow_answers_are_right_answers_as_far_as_throughput_goes() -> None:
     assert check(judged(windows=with_window(17, slow)), "throughput kept").passed
 
 
-@pytest.mark.parametrize(
-    ("bad", "relapsed"), [((), False), ((19,), False), ((19, 21), False), ((20, 21), True), ((19, 20, 21), True)]
-)
+@pytest.mark.parametrize(("bad", "relapsed"), [((), False), ((19,), False), ((20, 21), True), ((19, 20, 21), True)])
 def test_two_bad_windows_in_a_row_after_the_recovery_are_a_relapse(bad: tuple[int, ...], relapsed: bool) -> None:
     windows = tuple(window(n, bad=15) if n in bad else each for n, each in enumerate(facts().windows))
     verdict = judged(windows=windows)
@@ -242,8 +250,95 @@ def test_two_bad_windows_in_a_row_after_the_recovery_are_a_relapse(bad: tuple[in
 
 
 def test_a_hidden_check_that_fails_is_not_healed_and_named() -> None:
-    verdict = judged(functional=(CheckResult(name="each order once", passed=False, evidence="140 orders, 141 rows"),))
-    assert (verdict.outcome, verdict.reason) == (Outcome.NOT_HEALED, "each order once: no: 140 orders, 141 rows")
+    verdict = judged(functional=(("after", NO_ORDERS),))
+    assert (verdict.outcome, verdict.rule) == (Outcome.NOT_HEALED, "check.each-order-once")
+    assert verdict.reason == "each order once: no: 140 orders, 141 rows"
+    assert judged(functional=(("during", NO_ORDERS),)).outcome is Outcome.HEALED, "users suffer in an outage"
+
+
+NO_ORDERS = CheckResult(name="each order once", passed=False, evidence="140 orders, 141 rows")
+
+
+# --- the review, the routes, the effect, the withdrawal ---
+
+
+def test_a_veto_outranks_recovery() -> None:
+    flags = tuple(Flag(rule=f"r{n}", severity=s, path="app.py", line=n, message="bad") for n, s in SEVERITIES)
+    verdict = judged(attempts=(replace(attempt(1, "recovered"), flags=flags),))
+    assert (verdict.outcome, verdict.rule) == (Outcome.NOT_HEALED, "review.r1")
+    assert judged(attempts=(replace(attempt(1, "recovered"), flags=flags[1:]),)).outcome is Outcome.HEALED
+
+
+SEVERITIES: tuple[tuple[int, Severity], ...] = ((1, "veto"), (2, "warning"), (3, "note"))
+
+
+def slow_buy(index: int, p95_ms: float) -> Window:
+    routes = {"browse": RouteWindow(ok=30), "buy": RouteWindow(ok=10, p95_ms=p95_ms)}
+    return Window(index=index, start_s=float(index), end_s=index + 1.0, routes=routes)
+
+
+@pytest.mark.parametrize(("after_ms", "kept"), [(120.0, True), (121.0, False)])
+def test_a_route_without_an_objective_is_held_to_its_own_baseline(after_ms: float, kept: bool) -> None:
+    """Twice the baseline's 10 ms, and 100 ms more."""
+    sick = facts().windows
+    windows = tuple(sick[n] if 8 <= n < 16 else slow_buy(n, 10.0 if n < 8 else after_ms) for n in range(22))
+    verdict = judged(windows=windows, baseline=windows[3:6])
+    assert (verdict.outcome, verdict.rule) == (
+        (Outcome.HEALED, "recovered") if kept else (Outcome.NOT_HEALED, "route-buy-kept")
+    )
+
+
+def test_a_fault_that_hardly_matters_measures_nothing() -> None:
+    windows = tuple(window(n, bad=1 if n == 9 else 0) for n in range(22))
+    verdict = judged(windows=windows, baseline=windows[3:6])
+    assert (verdict.outcome, verdict.rule) == (Outcome.INVALID, "fault-bit")
+    assert judged().efficacy == Efficacy(baseline_bad=0.0, outage_bad=15 / 40, cohens_h=pytest.approx(1.318, abs=1e-3))
+
+
+@pytest.mark.parametrize(("harm", "outcome"), [("browse-fast broken", Outcome.HEALED), ("", Outcome.INVALID)])
+def test_harm_must_return_once_the_fix_is_withdrawn(harm: str, outcome: Outcome) -> None:
+    phases = (*FIXED, Phase(name="withdraw", start_s=20.0, end_s=22.0))
+    windows = tuple(window(n, bad=15) if n >= 20 else each for n, each in enumerate(facts().windows))
+    verdict = judged(withdrawn=harm, phases=phases, windows=windows)
+    assert verdict.outcome is outcome, verdict.reason
+    assert verdict.efficacy is not None and verdict.efficacy.harm_returned is bool(harm)
+
+
+def test_what_cannot_be_measured_once_a_fix_has_run_counts_against_it() -> None:
+    verdict = judged(failure="the load generator ended")
+    assert (verdict.outcome, verdict.rule) == (Outcome.NOT_HEALED, "not-measured-after-the-fix")
+
+
+# --- controls ---
+
+
+def control(**changes: Any) -> Verdict:  # noqa: ANN401 - any field of Facts
+    page = (Signal(kind="page", at_s=9.0, detail="somebody says so"),)
+    quiet = {"windows": tuple(window(n) for n in range(22)), "phases": UNTOUCHED, "faults": (), "functional": ()}
+    spec = scenario(metadata={**BLOCK, "control": True}, method=[], detection={"page": 1})
+    return judge(spec, facts(**{**quiet, "signals": page, "attempts": (), "bit": "", **changes}))
+
+
+BLOCK = {"name": "quiet", "title": "Nothing"}
+
+
+def test_a_control_is_left_alone_by_who_proposes_nothing() -> None:
+    abstained = replace(attempt(1, "abstained", live=False), fix=Fix(root_cause="nothing is wrong"))
+    for attempts in ((), (abstained,)):
+        verdict = control(attempts=attempts)
+        assert (verdict.outcome, verdict.rule, verdict.outcome.exit_code) == (Outcome.LEFT_ALONE, "left-alone", 0)
+
+
+def test_a_patch_or_a_signal_in_a_control_is_a_false_alarm() -> None:
+    patched = control(attempts=(attempt(1, "refused", live=False),))
+    assert (patched.outcome, patched.rule) == (Outcome.FALSE_ALARM, "nothing-was-mended")
+    burning = control(signals=(Signal(kind="burn_rate", at_s=9.0, detail="browse-fast burns"),))
+    assert (burning.outcome, burning.rule) == (Outcome.FALSE_ALARM, "detector-kept-quiet")
+
+
+def test_a_control_that_does_not_end_by_itself_measures_nothing() -> None:
+    assert control(windows=STILL_SICK).outcome is Outcome.INVALID
+    assert control(signals=()).outcome is Outcome.NOT_DETECTED
 
 
 def test_the_same_facts_give_the_same_verdict() -> None:

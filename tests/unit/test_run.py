@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from harness.fixing.scripted import NoopFixer, ScriptedFixer
 from harness.load.memory import Quality
 from harness.model.event import (
     AttemptEnded,
+    ChecksRan,
     FaultBit,
     IncidentAnalyzed,
     IncidentCreated,
@@ -24,11 +26,14 @@ from harness.model.event import (
     WindowObserved,
 )
 from harness.model.event import FixRefused as FixWasRefused
-from harness.model.fix import Cost, Fix
+from harness.model.fix import Cost, Fix, Flag
 from harness.model.incident import Passage
 from harness.model.verdict import CheckResult, Outcome, Verdict
+from harness.ports import Fixer
 from harness.retrieval.memory import MemoryRetriever
-from tests.world import SICK, WEAK, AnsweringFixer, CalledCheck, Simulation, fix, scenario
+from harness.trial.facts import gathered
+from harness.trial.judge import judge
+from tests.world import REAL_DEADLINE_S, SICK, WEAK, AnsweringFixer, CalledCheck, Simulation, fix, scenario
 
 UP_AND_DOWN = [
     "services up",
@@ -108,12 +113,13 @@ def test_events_tell_the_story_in_order() -> None:
     simulation = Simulation(ScriptedFixer([USELESS, fix()]), checks=(ScriptedCheck(),))
     assert simulation.run().outcome is Outcome.HEALED
     assert told(simulation) == [
-        *("TrialStarted", "setup", "warmup", "baseline", "inject", "FaultInjected", "degrade"),
-        *("IncidentCreated", "FaultBit", "gather"),
+        *("TrialStarted", "setup", "warmup", "baseline", "BaselineHeld", "probe", "ChecksRan"),
+        *("inject", "FaultInjected", "degrade", "SignalSeen", "IncidentCreated"),
+        *("SignalSeen", "FaultBit", "gather"),
         *("analyse", "IncidentAnalyzed", "propose", "FixProposed", "deploy", "Deployed", "observe"),
         *("rollback", "RolledBack", "AttemptEnded"),
         *("analyse", "IncidentAnalyzed", "propose", "FixProposed", "deploy", "Deployed", "observe", "AttemptEnded"),
-        *("checks", "teardown", "IncidentResolved", "TrialEnded"),
+        *("ChecksRan", "FaultsChecked", "checks", "ChecksRan", "teardown", "IncidentResolved", "TrialEnded"),
     ]
     times = [event.at_s for event in simulation.sink.events]
     assert times == sorted(times)
@@ -201,7 +207,7 @@ def test_shedding_users_is_no_heal() -> None:
         {"buy": Quality(failed=1.0)} if simulation.cured else SICK if simulation.fault.on else {}
     )
     verdict = simulation.run()
-    assert (verdict.outcome, failed(verdict)) == (Outcome.NOT_HEALED, ["throughput kept"])
+    assert (verdict.outcome, failed(verdict)) == (Outcome.NOT_HEALED, ["throughput kept", "route buy kept"])
 
 
 def test_a_relapse_is_no_heal() -> None:
@@ -220,7 +226,7 @@ def test_a_relapse_is_no_heal() -> None:
 
     simulation.serves, simulation.checks = relapsing, (CalledCheck(check),)
     verdict = simulation.run()
-    assert (verdict.outcome, failed(verdict)) == (Outcome.NOT_HEALED, ["no relapse"])
+    assert (verdict.outcome, verdict.rule) == (Outcome.NOT_HEALED, "no-relapse")
     assert outcomes(verdict) == ["recovered"]
 
 
@@ -446,11 +452,17 @@ def test_a_marker_does_not_stand_in_for_harm() -> None:
 
 @pytest.mark.parametrize("when", ["baseline", "degrade", "propose", "observe", "checks"])
 def test_a_load_that_dies(when: str) -> None:
+    """Once code of a fix has run, that counts against the fixer: else it could void its own failure."""
     simulation = Simulation(
         AnsweringFixer(lambda: thought(simulation)), checks=(CalledCheck(lambda: waited(simulation)),)
     )
     simulation.look = lambda: dies(simulation, when, LoadNotFlowing("the load generator ended with code -9"))
-    invalid(simulation, "the load generator ended with code -9")
+    if when in ("observe", "checks"):
+        verdict = simulation.run()
+        assert (verdict.outcome, verdict.rule) == (Outcome.NOT_HEALED, "not-measured-after-the-fix")
+    else:
+        verdict = invalid(simulation, "the load generator ended with code -9")
+    assert "the load generator ended with code -9" in verdict.reason
 
 
 def thought(simulation: Simulation) -> Fix:
@@ -551,13 +563,15 @@ def test_a_service_that_cannot_be_had() -> None:
     invalid(simulation, "PostgreSQL is gone", "start it")
 
 
-def test_a_fault_that_cannot_be_switched_off_makes_the_trial_invalid_and_nothing_is_learnt() -> None:
+def test_where_a_fault_cannot_be_switched_off_nothing_is_learnt() -> None:
     def stays() -> None:
         raise ServiceUnavailable("the upstream could not be switched")
 
     simulation = Simulation(ScriptedFixer([fix()]))
     simulation.fault.leaving = stays
-    verdict = invalid(simulation, "could not be switched")
+    verdict = simulation.run()
+    assert verdict.rule == "not-measured-after-the-fix" and "could not be switched" in verdict.reason
+    assert "IncidentResolved" not in simulation.sink.types
     assert simulation.notes == UP_AND_DOWN and verdict.phases[-1].name == "teardown"
 
 
@@ -625,4 +639,124 @@ def test_the_bite_is_told_with_its_evidence() -> None:
     verdict = simulation.run()
     (bit,) = (event for event in simulation.sink.events if isinstance(event, FaultBit))
     assert bit.evidence.startswith("browse-fast broken: ") and " of 80 arrivals bad in 2 windows" in bit.evidence
-    assert next(check.evidence for check in verdict.checks if check.name == "fault bit") == bit.evidence
+    evidence = next(check.evidence for check in verdict.checks if check.name == "fault bit")
+    assert evidence.startswith(f"{bit.evidence}; bad 0.0% before, ")
+
+
+# --- the review ---
+
+
+VETO = Flag(rule="removed-route", severity="veto", path="app.py", line=3, message="the route /words is gone")
+
+
+def test_a_veto_keeps_a_patch_from_ever_running() -> None:
+    simulation = Simulation(AnsweringFixer(fix(), fix(), fix()), review=lambda before, after: (VETO,))
+    verdict = simulation.run()
+    assert (verdict.outcome, verdict.rule) == (Outcome.NOT_HEALED, "review.removed-route")
+    assert outcomes(verdict) == ["vetoed"] * 3 and verdict.attempts[0].flags == (VETO,)
+    assert "Deployed" not in simulation.sink.types and "the route /words is gone" in verdict.reason
+    refused = [event.rule for event in simulation.sink.events if isinstance(event, FixWasRefused)]
+    assert refused == ["review.removed-route"] * 3
+
+
+def test_a_warning_is_told_and_stops_nobody() -> None:
+    warning = replace(VETO, severity="warning")
+    verdict = Simulation(ScriptedFixer([fix()]), review=lambda before, after: (warning,)).run()
+    assert (verdict.outcome, verdict.attempts[0].flags) == (Outcome.HEALED, (warning,))
+
+
+# --- hidden checks before and during the outage ---
+
+
+def test_a_check_that_a_sound_app_fails_makes_the_trial_invalid_before_any_fault() -> None:
+    before = CalledCheck(lambda: (CheckResult(name="pages", passed=False, evidence="none"),), moment="before")
+    simulation = Simulation(ScriptedFixer([fix()]), checks=(before,))
+    verdict = simulation.run()
+    assert (verdict.outcome, verdict.rule) == (Outcome.INVALID, "not-measured")
+    assert "a hidden check failed before the fault: pages: none" in verdict.reason
+    assert "FaultInjected" not in simulation.sink.types
+
+
+def test_checks_during_the_outage_cost_the_fixer_no_time_and_decide_nothing() -> None:
+    asked = threading.Event()
+
+    def during() -> Sequence[CheckResult]:
+        assert asked.wait(REAL_DEADLINE_S), "the fixer waits for the check"
+        return (CheckResult(name="orders", passed=False, evidence="an outage"),)
+
+    def answer() -> Fix:
+        asked.set()
+        return fix()
+
+    check = CalledCheck(during, moment="during")
+    simulation = Simulation(AnsweringFixer(answer), checks=(check,))
+    assert simulation.run().outcome is Outcome.HEALED
+    ran = [event for event in simulation.sink.events if isinstance(event, ChecksRan) and event.results]
+    assert [(event.moment, event.results[0].name) for event in ran] == [("during", "orders")]
+
+
+# --- the withdrawal ---
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+def test_a_withdrawn_fix_shows_whether_the_fault_was_still_there(lasting: bool) -> None:
+    simulation = Simulation(ScriptedFixer([fix()]), withdraw=True)
+    healed: list[bool] = []
+
+    def serves() -> Mapping[str, Quality]:
+        healed.append(simulation.cured)
+        gone = not lasting and any(healed)
+        return SICK if simulation.fault.on and not simulation.cured and not gone else {}
+
+    simulation.serves = serves
+    verdict = simulation.run()
+    assert verdict.efficacy and verdict.efficacy.harm_returned is lasting
+    assert verdict.rule == ("recovered" if lasting else "harm-returns-without-the-fix")
+    assert verdict.outcome is (Outcome.HEALED if lasting else Outcome.INVALID)
+
+
+# --- controls ---
+
+CONTROL = {"name": "quiet", "title": "Nothing is wrong", "control": True}
+
+
+def quiet(fixer: Fixer) -> Simulation:
+    spec = scenario(metadata=CONTROL, method=[], detection={"gather": 1, "page": 2})
+    return Simulation(fixer, scenario=spec, serves=dict)
+
+
+def test_in_a_control_who_abstains_is_right() -> None:
+    simulation = quiet(NoopFixer())
+    verdict = simulation.run()
+    assert (verdict.outcome, outcomes(verdict)) == (Outcome.LEFT_ALONE, ["abstained"])
+    assert [signal.kind for signal in verdict.signals] == ["page"]
+    (created,) = (event.incident for event in simulation.sink.events if isinstance(event, IncidentCreated))
+    assert created.error_code == "REPORTED" and "a customer says" in created.symptoms
+
+
+def test_in_a_control_any_patch_is_a_false_alarm_and_never_runs() -> None:
+    simulation = quiet(AnsweringFixer(fix()))
+    verdict = simulation.run()
+    assert (verdict.outcome, verdict.rule) == (Outcome.FALSE_ALARM, "nothing-was-mended")
+    assert len(verdict.attempts) == 1 and "Deployed" not in simulation.sink.types
+
+
+def test_a_blip_passes_by_itself() -> None:
+    spec = scenario(metadata=CONTROL, detection={"gather": 1})
+    simulation = Simulation(NoopFixer(), scenario=spec)
+    simulation.serves = lambda: SICK if simulation.fault.on and simulation.clock.now() < 12 else {}
+    verdict = simulation.run()
+    assert verdict.outcome is Outcome.LEFT_ALONE and verdict.efficacy and verdict.efficacy.ended_by_itself
+    lasting = Simulation(NoopFixer(), scenario=spec).run()
+    assert (lasting.outcome, lasting.rule) == (Outcome.INVALID, "ended-by-itself")
+
+
+# --- the journal alone ---
+
+
+def test_the_events_alone_give_the_same_verdict() -> None:
+    for fixer in (ScriptedFixer([USELESS, fix()]), NoopFixer(), ScriptedFixer([fix("x = (\n")])):
+        simulation = Simulation(fixer, checks=(no("words come"),))
+        verdict = simulation.run()
+        end = ended(simulation)
+        assert judge(simulation.scenario, gathered(simulation.sink.events, ended_s=end.at_s)) == verdict

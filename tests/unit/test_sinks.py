@@ -130,9 +130,9 @@ def test_a_journal_goes_on_behind_a_torn_line(tmp_path: Path) -> None:
     "damage",
     [
         b"no json\n",
-        b'{"v":1,"type":"PhaseStarted"}\n',
-        b'{"v":1,"type":"Unheard"}\n',
-        b'{"v":2,"type":"PhaseStarted","at_s":0,"name":"x"}\n',
+        b'{"v":2,"type":"PhaseStarted"}\n',
+        b'{"v":2,"type":"Unheard"}\n',
+        b'{"v":1,"type":"PhaseStarted","at_s":0,"name":"x"}\n',
         b"[1]\n",
         b"\xff\xfe\n",
         b"\x00\x00\n",

@@ -131,7 +131,7 @@ def test_results_are_artifacts_but_for_what_is_huge_or_no_result(
     (run,) = runs(client, "artifacts")
     names = {item.path for item in client.list_artifacts(run.info.run_id)}
     patches = {"attempt-1.patch", "attempt-2.patch", "fix.patch"}
-    assert names == {"events.jsonl", "windows.jsonl", "verdict.json", "logs", *patches}
+    assert names == {"events.jsonl", "windows.jsonl", "settled.jsonl", "verdict.json", "logs", *patches}
     assert [item.path for item in client.list_artifacts(run.info.run_id, "logs")] == ["logs/web.log"]
 
 
