@@ -160,7 +160,10 @@ def _healed_or_horizon(watch: Watch, incident: Incident, endpoints: Endpoints) -
 
 def _checked(watch: Watch, endpoints: Endpoints, moment: Moment) -> tuple[CheckResult, ...]:
     """What the hidden checks say at this moment; load and log are watched meanwhile."""
-    watch.phase("checks" if moment == "after" else "probe")
+    if moment == "before":
+        watch.phase("probe")
+    else:
+        watch.phase("checks")
     results = watch.must(partial(_ask, watch.world, endpoints, moment), timeout_s=_CHECKS_TIMEOUT_S, what="checks")
     watch.world.emit(ChecksRan(at_s=watch.world.clock.now(), moment=moment, results=results))
     return results

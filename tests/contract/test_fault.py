@@ -73,7 +73,7 @@ def http(tmp_path: Path) -> Iterator[Case]:
     try:
         spec = HttpFault(action="http", request="POST /fault", rate=50)
         endpoints = Endpoints(url=f"http://127.0.0.1:{server.port}", upstreams={})
-        yield Case(fault(spec, target=MemoryTarget(TREE), patched=none), endpoints, acts)
+        yield Case(fault(spec, target=MemoryTarget(TREE), patched=none, waiting=nobody), endpoints, acts)
     finally:
         server.shutdown()
         thread.join()
@@ -93,7 +93,7 @@ def upstream(tmp_path: Path) -> Iterator[Case]:
         spec = UpstreamFault(action="upstream", upstream="payments", mode="broken")
         endpoints = Endpoints(url="http://unused", upstreams={"payments": Upstream(url=url, admin_token="token")})
         yield Case(
-            fault(spec, target=MemoryTarget(TREE), patched=none),
+            fault(spec, target=MemoryTarget(TREE), patched=none, waiting=nobody),
             endpoints,
             lambda: httpx.get(f"{url}/quote", timeout=DEADLINE_S, trust_env=False).is_error,
         )
@@ -103,9 +103,13 @@ def upstream(tmp_path: Path) -> Iterator[Case]:
 def defect(tmp_path: Path) -> Iterator[Case]:
     target = MemoryTarget(TREE)
     spec = DefectFault(action="defect", patch="bad.patch")
-    bad = fault(spec, target=target, patched=lambda tree, name: patched(tree, PATCH))
+    bad = fault(spec, target=target, patched=lambda tree, name: patched(tree, PATCH), waiting=nobody)
     acts = lambda: target.source().files == {"app.py": "bad\n"}  # noqa: E731 - as short as it gets
     yield Case(bad, Endpoints(url="memory://", upstreams={}), acts, ends=False)
+
+
+def nobody(event: str) -> int:
+    raise AssertionError("this fault is not looked for in the database")
 
 
 def none(tree: SourceTree, name: str) -> SourceTree:
@@ -147,7 +151,7 @@ def test_it_can_be_switched_on_again(case: Case) -> None:
 
 def test_a_bad_release_that_changes_nothing_is_no_fault() -> None:
     spec = DefectFault(action="defect", patch="bad.patch")
-    unchanged = fault(spec, target=MemoryTarget(TREE), patched=lambda tree, name: tree)
+    unchanged = fault(spec, target=MemoryTarget(TREE), patched=lambda tree, name: tree, waiting=nobody)
     with unchanged.active(Endpoints(url="", upstreams={})) as active:
         assert not active.check().passed and "nothing" in active.check().evidence
 
@@ -155,7 +159,7 @@ def test_a_bad_release_that_changes_nothing_is_no_fault() -> None:
 def test_a_release_whose_patch_does_not_fit_is_the_users_mistake() -> None:
     spec = DefectFault(action="defect", patch="slow/bad.patch")
     target = MemoryTarget(SourceTree(files={"app.py": "other\n"}))
-    bad = fault(spec, target=target, patched=lambda tree, name: patched(tree, PATCH))
+    bad = fault(spec, target=target, patched=lambda tree, name: patched(tree, PATCH), waiting=nobody)
     with (
         pytest.raises(InputError, match=r"slow/bad\.patch does not apply"),
         bad.active(Endpoints(url="", upstreams={})),

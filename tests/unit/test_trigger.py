@@ -72,8 +72,14 @@ def served() -> Iterator[Site]:
         server.server_close()
 
 
-def trigger(rate: float = 50, request: str = "POST /fault?n=1", **others: object) -> HttpTrigger:
-    return HttpTrigger(HttpFault.model_validate({"action": "http", "request": request, "rate": rate, **others}))
+def trigger(
+    rate: float = 50,
+    request: str = "POST /fault?n=1",
+    waiting: Callable[[str], int] = lambda event: 0,
+    **others: object,
+) -> HttpTrigger:
+    spec = HttpFault.model_validate({"action": "http", "request": request, "rate": rate, **others})
+    return HttpTrigger(spec, waiting)
 
 
 def test_it_sends_the_request_with_its_body_at_its_rate(site: Site) -> None:
@@ -156,3 +162,21 @@ def test_leaving_does_not_wait_for_answers(site: Site) -> None:
         site.wait_for(5)
         started = time.monotonic()
     assert time.monotonic() - started < DEADLINE_S / 4, "the site holds them for longer"
+
+
+def test_a_trigger_that_shows_in_the_database_is_believed_only_while_it_is_seen_there(site: Site) -> None:
+    """Answers can be made up; which connections wait for what is PostgreSQL's own word."""
+    asked: list[str] = []
+    sleeping = 3
+
+    def waiting(event: str) -> int:
+        asked.append(event)
+        return sleeping
+
+    with trigger(waiting=waiting, seen="PgSleep").active(site.endpoints) as active:
+        until(lambda: active.check().passed)
+        assert "connections in PgSleep in " in active.check().evidence
+        sleeping = 0
+        until(lambda: not active.check().passed)
+        assert " x 500" in active.check().evidence, "the route goes on answering"
+    assert set(asked) == {"PgSleep"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +62,25 @@ def test_the_mode_is_switched_and_switched_back(payments: tuple[Upstream, Child]
         assert result.passed and result.evidence == f"the upstream says that its mode is {spelt}"
         assert result.name == "fault still on (payments)"
     assert mode_of(upstream) == "healthy"
+
+
+def test_a_mode_may_pass_by_itself(payments: tuple[Upstream, Child]) -> None:
+    upstream, _ = payments
+    spec = UpstreamFault.model_validate({"action": "upstream", "upstream": "payments", "mode": "error", "for": "50ms"})
+    with UpstreamMode(spec).active(endpoints(upstream)):
+        deadline = time.monotonic() + DEADLINE_S
+        while mode_of(upstream) != "healthy":
+            assert time.monotonic() < deadline, "it stays"
+    assert mode_of(upstream) == "healthy"
+
+
+def test_what_would_pass_much_later_ends_with_its_block(payments: tuple[Upstream, Child]) -> None:
+    upstream, _ = payments
+    spec = UpstreamFault.model_validate({"action": "upstream", "upstream": "payments", "mode": "error", "for": "1h"})
+    threads = threading.active_count()
+    with UpstreamMode(spec).active(endpoints(upstream)):
+        assert mode_of(upstream) == "error"
+    assert mode_of(upstream) == "healthy" and threading.active_count() == threads
 
 
 def test_an_upstream_that_somebody_healed_is_told(payments: tuple[Upstream, Child]) -> None:
