@@ -18,8 +18,8 @@ lint: $(VENV)/installed       ## style, types, layers, scenarios
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-prove: $(VENV)/installed      ## noop, reference and playbook on every scenario; REPEATS=5
-	$(BIN)/python benchmarks/prove.py --repeats $(or $(REPEATS),5)
+prove: $(VENV)/installed      ## can the verdicts be trusted? what docs/proof.jsonl lacks is run; REPEATS=5
+	$(BIN)/harness validate --prove --repeats $(or $(REPEATS),5) --proof docs/proof.jsonl
 
 bench: $(VENV)/installed      ## the figures, side by side
 	for name in startup load stall record redeploy overhead; do $(BIN)/python -m benchmarks.$$name || exit 1; done

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InputError
+from harness.fixing.cheats import CHEATS, PatchCheat, cheat
 from harness.fixing.gemini import GeminiFixer
 from harness.fixing.playbook import PlaybookFixer
 from harness.fixing.scripted import NoopFixer, ReferenceFixer
@@ -20,6 +21,7 @@ from harness.retrieval.memory import NoRetriever
 from harness.settings import Settings
 
 FIXERS = ("gemini", "playbook", "reference", "noop")
+CHEAT = "cheat:"  # before the name of a wrong fix
 RETRIEVERS = ("lexical", "none")
 
 
@@ -38,16 +40,19 @@ def choose_fixer(name: str | None, loaded: LoadedScenario, settings: Settings) -
         default = "gemini" if key else "playbook"
         why = "default: an API key for Gemini is set" if key else "offline default: GEMINI_API_KEY is not set"
         return Chosen(fixer=choose_fixer(default, loaded, settings).fixer, reason=why)
+    if name.startswith(CHEAT):
+        return Chosen(fixer=_cheat(name.removeprefix(CHEAT), loaded), reason="chosen by --fixer: it must lose")
     if ":" in name:
         return Chosen(fixer=_imported(name), reason="chosen by --fixer")
     makers: dict[str, Callable[[], Fixer]] = {
         "gemini": lambda: GeminiFixer(budget_s=0.95 * loaded.spec.budget.fixer_s),
         "playbook": PlaybookFixer,
-        "reference": lambda: ReferenceFixer(_reference(loaded)),
+        "reference": lambda: _reference(loaded),
         "noop": NoopFixer,
     }
     if name not in makers:
-        raise InputError(f"no fixer {name!r}", cure=f"known: {', '.join(FIXERS)}, or your own as mypkg.mymod:MyFixer")
+        known = ", ".join((*FIXERS, f"{CHEAT}NAME"))
+        raise InputError(f"no fixer {name!r}", cure=f"known: {known}, or your own as mypkg.mymod:MyFixer")
     return Chosen(fixer=makers[name](), reason="chosen by --fixer")
 
 
@@ -64,10 +69,31 @@ def choose_retriever(name: str, kb: Path | None, learned: Path) -> Retriever:
     raise InputError(f"no retriever {name!r}", cure=f"known: {', '.join(RETRIEVERS)}")
 
 
-def _reference(loaded: LoadedScenario) -> Path:
+def cheats(loaded: LoadedScenario) -> tuple[str, ...]:
+    """The names of all wrong fixes for a scenario: its own, then the general ones."""
+    own = own_cheats(loaded)
+    return (*own, *(name for name in CHEATS if name not in own))
+
+
+def own_cheats(loaded: LoadedScenario) -> dict[str, Path]:
+    """The scenario's own wrong fixes: patches by name."""
+    patches = loaded.cheats.glob("*.patch") if loaded.cheats else ()
+    return {patch.stem: patch for patch in sorted(patches)}
+
+
+def _cheat(name: str, loaded: LoadedScenario) -> Fixer:
+    """The scenario's own of that name, else a general one. InputError when there is neither."""
+    own = own_cheats(loaded)
+    return PatchCheat(name, own[name]) if name in own else cheat(name)
+
+
+def _reference(loaded: LoadedScenario) -> Fixer:
+    """The ceiling. Where nothing is to be mended, to do nothing is the best that there is."""
+    if loaded.spec.metadata.control:
+        return NoopFixer()
     if loaded.reference is None:
         raise InputError(f"{loaded.file} has no reference patch", cure="add reference: NAME/reference.patch to it")
-    return loaded.reference
+    return ReferenceFixer(loaded.reference)
 
 
 def _imported(name: str) -> Fixer:

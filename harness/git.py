@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -12,17 +13,31 @@ from tempfile import TemporaryDirectory
 from harness.errors import ServiceUnavailable
 from harness.model.source import SourceTree
 
+LEFT_OUT = (
+    "__pycache__",
+    "*.pyc",
+    "tests",
+    "app.yml",
+    ".*",
+    "*.egg-info",
+    "README.md",
+)  # of an app's folder, in a trial
+
 _TIMEOUT_S = 30.0
+_DATE = "2026-01-01T00:00:00+00:00"  # of each commit: when a release was made could tell what it is
 _ENV = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_AUTHOR_NAME": "creamandonion",
     "GIT_AUTHOR_EMAIL": "bot@localhost",
+    "GIT_AUTHOR_DATE": _DATE,
     "GIT_COMMITTER_NAME": "creamandonion",
     "GIT_COMMITTER_EMAIL": "bot@localhost",
+    "GIT_COMMITTER_DATE": _DATE,
     "LC_ALL": "C.UTF-8",
 }
+_SETTINGS = ("core.hooksPath=/dev/null", "core.autocrlf=false", "core.logAllRefUpdates=false", "gc.auto=0")
 
 
 class GitFailed(Exception):
@@ -30,14 +45,19 @@ class GitFailed(Exception):
 
 
 def git(folder: Path, *words: str, stdin: bytes | None = None) -> str:
-    """The output of ``git words...`` in ``folder``, what is not UTF-8 in it replaced.
+    """The output of ``git words...`` in ``folder``, what is not UTF-8 in it replaced. See git_bytes."""
+    return git_bytes(folder, *words, stdin=stdin).decode(errors="replace")
+
+
+def git_bytes(folder: Path, *words: str, stdin: bytes | None = None) -> bytes:
+    """The output of ``git words...`` in ``folder``. No reflog is kept, and nothing is packed by the way.
 
     GitFailed with git's own words; ServiceUnavailable without git, or when it does not end.
     """
     program = shutil.which("git")
     if program is None:
         raise ServiceUnavailable("git is not installed", cure="install git, e.g. apt-get install git")
-    command = [program, "-c", "core.hooksPath=/dev/null", "-c", "core.autocrlf=false", *words]
+    command = [program, *(word for setting in _SETTINGS for word in ("-c", setting)), *words]
     env = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder), **_ENV}
     try:
         done = subprocess.run(
@@ -49,14 +69,32 @@ def git(folder: Path, *words: str, stdin: bytes | None = None) -> str:
         ) from None
     if done.returncode:
         raise GitFailed(f"git {words[0]}: {(done.stderr or done.stdout).decode(errors='replace').strip()}")
-    return done.stdout.decode(errors="replace")
+    return done.stdout
+
+
+def init(folder: Path) -> None:
+    """An empty repository, its branch ``main``, without the samples and settings of git's template."""
+    git(folder, "init", "--quiet", "--template=", "--initial-branch=main")
+
+
+def shipped(app: Path) -> SourceTree:
+    """The text files of an app's folder, as a trial copies them."""
+    left_out = shutil.ignore_patterns(*LEFT_OUT)
+    files: dict[str, str] = {}
+    for folder, names, inside in os.walk(app):
+        skipped = left_out(folder, [*names, *inside])
+        names[:] = sorted(set(names) - skipped)
+        for file in (Path(folder, name) for name in sorted(set(inside) - skipped)):
+            with contextlib.suppress(UnicodeDecodeError):
+                files[file.relative_to(app).as_posix()] = file.read_bytes().decode()
+    return SourceTree(files=files)
 
 
 def patched(tree: SourceTree, patch: str) -> SourceTree:
     """The tree after a unified diff, tried in a folder of its own. GitFailed when it does not apply or is no text."""
     with TemporaryDirectory(prefix="patch-") as name:
         folder = Path(name)
-        git(folder, "init", "--quiet")  # outside a repository git skips, silently, paths that lie elsewhere
+        init(folder)  # outside a repository git skips, silently, paths that lie elsewhere
         for path, content in tree.files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(content.encode())

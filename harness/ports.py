@@ -6,7 +6,7 @@ and one suite in tests/contract that every implementation passes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -32,6 +32,7 @@ class Target(Protocol):
     def redeploy(self, tree: SourceTree, message: str) -> Deployment: ...  # FixRefused when the canary fails
     def rollback(self) -> Deployment: ...  # to the last release
     def logs(self) -> Sequence[str]: ...  # lines written since the last call
+    def exposed(self) -> Iterable[tuple[str, bytes]]: ...  # all that its source tells beside its text: names, history
 
 
 class Traffic(Protocol):

@@ -12,10 +12,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from harness.errors import ScenarioError
-from harness.yamlfile import Lines, Place, parse
+from harness.yamlfile import Lines, Place, brief, dotted, parse
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_SHOWN = 200  # characters of what was given
 _IN_OTHER_WORDS = {
     "model_type": "a block of keys is wanted",
     "model_attributes_type": "a block of keys is wanted",
@@ -42,8 +43,9 @@ def _explain(error: ErrorDetails, file: Path, data: object, lines: Lines, model:
         at = (*at, "action")
     elif error["type"] == "value_error":
         at = _culprit(error, at)
-    place = at if at in lines else at[:-1]
-    key = ".".join(str(part) for part in at)
+    place = at
+    while place not in lines:  # a key that is missing stands nowhere: the block around it does
+        place = place[:-1]
     message, cure = error["msg"].removeprefix("Value error, "), ""
     if error["type"] == "extra_forbidden":
         message = "unknown key"
@@ -57,13 +59,24 @@ def _explain(error: ErrorDetails, file: Path, data: object, lines: Lines, model:
         context = error.get("ctx", {})
         known = [word.strip(" '") for word in str(context.get("expected_tags", "")).split(",")]
         near = difflib.get_close_matches(str(context.get("tag")), known, n=1)
-        message = f"unknown action {context.get('tag')!r}"
+        message = f"unknown action {brief(repr(context.get('tag')), _SHOWN)}"
         cure = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
     else:
-        given = error.get("input")
         message = _IN_OTHER_WORDS.get(error["type"], f"{message[:1].lower()}{message[1:]}")
-        cure = f"given: {given!r}" if isinstance(given, str | int | float | bool) else ""
-    return ScenarioError(message, file=file, line=lines.get(place), key=key, cure=cure)
+        cure = f"given: {_shown(error['input'])}"
+    return ScenarioError(brief(message, 2 * _SHOWN), file=file, line=lines[place], key=dotted(at), cure=cure)
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case dict():
+            return "a block of keys"
+        case list():
+            return "a list"
+        case _:
+            return brief(repr(value), _SHOWN)
 
 
 def _yaml_place(loc: Place, data: object) -> Place:

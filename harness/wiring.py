@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import re
 import secrets
@@ -12,20 +13,25 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from harness.catalogue import Chosen, choose_fixer, choose_retriever
+from harness.catalogue import Chosen, cheats, choose_fixer, choose_retriever
 from harness.checks.folder import FolderCheck
 from harness.errors import InputError
 from harness.faults.table import Patcher, fault
 from harness.fixing.guard import apply
+from harness.fixing.review import review
 from harness.git import GitFailed, git, patched
+from harness.leaks.needles import Needles
+from harness.leaks.scan import leaked
 from harness.load.generator import LocustLoad
 from harness.loading import LoadedScenario
 from harness.model.scenario import Scenario
 from harness.model.source import SourceTree
 from harness.model.verdict import Trial
 from harness.ports import Retriever, Sink
+from harness.redaction import secrets_in
 from harness.services.postgres import Postgres, postgres_running
 from harness.services.supervisor import Child, Supervisor
 from harness.settings import Settings
@@ -175,13 +181,18 @@ def _world(
         services=services.running,
         target=target,
         load=load,
-        faults=tuple(fault(one, target=target, patched=_patcher(loaded), waiting=lambda event: 1) for one in spec.method),
+        faults=tuple(
+            fault(one, target=target, patched=_patcher(loaded), waiting=lambda event: 1) for one in spec.method
+        ),
         retriever=retriever,
         fixer=chosen.fixer,
         fixer_reason=chosen.reason,
         guard=apply,
-        review=lambda before, after: (),
+        review=review,
         withdraw=options.withdraw,
+        secrets=secrets_in(os.environ),
+        leaks=partial(leaked, needles=_needles(loaded)),
+        keep=partial(_keep, folder),
         checks=tuple(
             FolderCheck(path, supervisor=supervisor, log=logs / "checks.log", memory=logs / f"checks-{number}")
             for number, path in enumerate(loaded.checks, start=1)
@@ -191,10 +202,25 @@ def _world(
     )
 
 
+def _needles(loaded: LoadedScenario) -> Needles:
+    try:
+        return Needles.of(loaded, cheats=cheats(loaded))
+    except GitFailed as error:
+        cure = "make them anew: git diff --relative in the app's folder, against what runs before"
+        raise InputError(f"a patch of {loaded.file} does not fit the app: {error}", cure=cure) from None
+
+
+def _keep(folder: Path, number: int, prompt: str) -> None:
+    """What is sent to a model, for its owner's eyes only."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    with os.fdopen(os.open(folder / f"prompt-{number}.md", flags, 0o600), "wb") as file:
+        file.write(prompt.encode(errors="replace"))
+
+
 def _longest_s(spec: Scenario) -> float:
     """Longer than any trial of the scenario: by then the generator ends by itself, come what may."""
     steady, recovery = spec.steady_state, spec.recovery
-    before = steady.warmup_s + 3 * steady.hold_s + max(fault.at_s for fault in spec.method)
+    before = steady.warmup_s + 3 * steady.hold_s + max((fault.at_s for fault in spec.method), default=0.0)
     outage = recovery.bite_within_s + spec.detection.within_s + spec.detection.gather_s + recovery.horizon_s
     return before + outage + recovery.observe_s + _LOAD_MARGIN_S
 

@@ -14,12 +14,15 @@ from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, ConfigDict, ValidationError
 from werkzeug.exceptions import HTTPException
 
-from mock_api.ledger import KeyReused, Ledger, Order
+from mock_api.capacity import Capacity
+from mock_api.ledger import KeyReused, Ledger, Order, Requests
 from mock_api.modes import Faults, Outcome, parse_mode
 from mock_api.settings import Settings
+from mock_api.tokens import Tokens
 
 DECLINED_CENTS = 666
 _KEY_LENGTH = 255
+_TOKEN_TYPE = {"token_type": "Bearer"}
 _NO_FAULT = Outcome()
 _P = ParamSpec("_P")
 _log = logging.getLogger("mock_api")
@@ -32,26 +35,37 @@ class _ModeChange(BaseModel):
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """The WSGI application; its charges and its luck live in it. Without settings, those of the environment."""
+    """The WSGI application; charges, tokens and luck live in it. Without settings, those of the environment."""
     settings = settings or Settings.from_environment()
     app = Flask(__name__)
+    app.extensions["settings"] = settings
     app.extensions["ledger"] = Ledger()
+    app.extensions["requests"] = Requests()
+    app.extensions["tokens"] = Tokens(life_s=settings.token_life_s, short_life_s=settings.token_short_life_s)
+    app.extensions["capacity"] = Capacity(
+        per_s=settings.capacity_per_s, stumble_s=settings.stumble_s, every_s=settings.stumble_every_s
+    )
     app.extensions["faults"] = Faults(
         mode=settings.mode,
         latency_share=settings.latency_share,
         error_share=settings.error_share,
         latency_s=(settings.latency_min_s, settings.latency_max_s),
+        capacity=app.extensions["capacity"],
+        busy_s=settings.busy_s,
         seed=settings.seed,
     )
-    app.config["ADMIN_TOKEN"] = settings.admin_token.get_secret_value() if settings.admin_token else None
-    app.before_request(_start_clock)
+    with app.app_context():
+        _enter(settings.mode)
+    app.before_request(_note_arrival)
     app.after_request(_log_request)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(ValidationError, _bad_body)
     app.add_url_rule("/charge", view_func=_charge, methods=["POST"])
+    app.add_url_rule("/token", view_func=_token, methods=["POST"])
     app.add_url_rule("/quote", view_func=_quote)
     app.add_url_rule("/health", view_func=_health)
     app.add_url_rule("/charges", view_func=_charges)
+    app.add_url_rule("/requests", view_func=_requests)
     app.add_url_rule("/admin/mode", view_func=_mode, methods=["GET"])
     app.add_url_rule("/admin/mode", view_func=_change_mode, methods=["PUT"], endpoint="_change_mode")
     return app
@@ -60,6 +74,16 @@ def create_app(settings: Settings | None = None) -> Flask:
 def _faults() -> Faults:
     faults: Faults = current_app.extensions["faults"]
     return faults
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.extensions["settings"]
+    return settings
+
+
+def _tokens() -> Tokens:
+    tokens: Tokens = current_app.extensions["tokens"]
+    return tokens
 
 
 def _ledger() -> Ledger:
@@ -75,6 +99,9 @@ def _faulted(view: Callable[_P, ResponseReturnValue]) -> Callable[_P, ResponseRe
         g.outcome = outcome = _faults().draw()
         if outcome.failed:
             return jsonify(error="upstream_failure"), 500
+        if outcome.refused:
+            time.sleep(outcome.delay_s)
+            return jsonify(error="overloaded"), 503
         try:
             return view(*args, **kwargs)
         finally:
@@ -86,18 +113,51 @@ def _faulted(view: Callable[_P, ResponseReturnValue]) -> Callable[_P, ResponseRe
 def _for_admins(view: Callable[_P, ResponseReturnValue]) -> Callable[_P, ResponseReturnValue]:
     @wraps(view)
     def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> ResponseReturnValue:
-        token: str | None = current_app.config["ADMIN_TOKEN"]
+        token = _settings().admin_token
         if token is None:
             abort(404)
-        given = request.headers.get("Authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
-            return jsonify(error="unauthorized"), 401, {"WWW-Authenticate": "Bearer"}
+        if not _same(_bearer(), token.get_secret_value()):
+            return _unauthorized("unauthorized")
         return view(*args, **kwargs)
 
     return wrapped
 
 
+def _for_clients(view: Callable[_P, ResponseReturnValue]) -> Callable[_P, ResponseReturnValue]:
+    @wraps(view)
+    def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> ResponseReturnValue:
+        return view(*args, **kwargs) if _tokens().holds(_bearer()) else _unauthorized("invalid_token")
+
+    return wrapped
+
+
+def _bearer() -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token if scheme == "Bearer" else ""
+
+
+def _same(given: str, wanted: str) -> bool:
+    return hmac.compare_digest(given.encode(), wanted.encode())
+
+
+def _unauthorized(code: str) -> ResponseReturnValue:
+    return jsonify(error=code), 401, {"WWW-Authenticate": "Bearer"}
+
+
+def _token() -> ResponseReturnValue:
+    """OAuth 2.0 client credentials (RFC 6749, 4.4), the client's id and secret in the form."""
+    if request.form.get("grant_type") != "client_credentials":
+        return jsonify(error="unsupported_grant_type"), 400
+    wanted = _settings()
+    secret = _same(request.form.get("client_secret", ""), wanted.client_secret.get_secret_value())
+    if not (_same(request.form.get("client_id", ""), wanted.client_id) and secret):
+        return _unauthorized("invalid_client")
+    token, life_s = _tokens().issue(short=_faults().mode == "expire_tokens")
+    return jsonify(access_token=token, expires_in=life_s, **_TOKEN_TYPE)
+
+
 @_faulted
+@_for_clients
 def _charge() -> ResponseReturnValue:
     order = Order.model_validate(request.get_json(silent=True))
     key = request.headers.get("Idempotency-Key", "")
@@ -126,6 +186,12 @@ def _charges() -> ResponseReturnValue:
 
 
 @_for_admins
+def _requests() -> ResponseReturnValue:
+    requests: Requests = current_app.extensions["requests"]
+    return jsonify(requests.counted())
+
+
+@_for_admins
 def _mode() -> ResponseReturnValue:
     return jsonify(mode=_faults().mode)
 
@@ -137,13 +203,25 @@ def _change_mode() -> ResponseReturnValue:
         mode = parse_mode(change.mode)
     except ValueError as error:
         return jsonify(error="bad_request", detail=str(error)), 400
-    _faults().mode = mode
+    _enter(mode)
     _log.info("mode", extra={"fields": {"mode": mode}})
     return jsonify(mode=mode)
 
 
-def _start_clock() -> None:
+def _enter(mode: str) -> None:
+    """Also where it is the mode already: the service stumbles, or its tokens end, once more."""
+    _faults().mode = mode
+    if mode == "overload":
+        capacity: Capacity = current_app.extensions["capacity"]
+        capacity.stumble()
+    elif mode == "expire_tokens":
+        _tokens().revoke()
+
+
+def _note_arrival() -> None:
     g.started = time.monotonic()
+    requests: Requests = current_app.extensions["requests"]
+    requests.note(request.path, request.headers.get("Idempotency-Key", ""))
 
 
 def _log_request(response: Response) -> Response:

@@ -1,9 +1,10 @@
-"""The charges that were made."""
+"""The charges that were made, and the requests that came."""
 
 from __future__ import annotations
 
 import threading
 import uuid
+from collections import Counter
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -51,3 +52,24 @@ class Ledger:
         """All charges, the first one first."""
         with self._lock:
             return list(self._charges.values())
+
+
+class Requests:
+    """Counts requests as they arrive, whatever becomes of them."""
+
+    def __init__(self) -> None:
+        self._paths: Counter[str] = Counter()
+        self._keys: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def note(self, path: str, key: str) -> None:
+        """``key``: the Idempotency-Key, or empty."""
+        with self._lock:
+            self._paths[path] += 1
+            if key:
+                self._keys[key] += 1
+
+    def counted(self) -> dict[str, dict[str, int]]:
+        """How often each path was asked for, and how often each key came."""
+        with self._lock:
+            return {"paths": dict(self._paths), "keys": dict(self._keys)}

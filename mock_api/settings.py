@@ -12,6 +12,7 @@ from mock_api.modes import parse_mode
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Seconds = Annotated[float, Field(ge=0, le=600)]
+_Life = Annotated[float, Field(gt=0, le=86_400)]
 
 
 class Settings(BaseModel):
@@ -27,6 +28,22 @@ class Settings(BaseModel):
     latency_min_s: _Seconds = Field(2.0, alias="API_FAULT_LATENCY_MIN_S")
     latency_max_s: _Seconds = Field(8.0, alias="API_FAULT_LATENCY_MAX_S")
     error_share: _Share = Field(0.3, alias="API_FAULT_ERROR_SHARE", description="requests that fail at once")
+    capacity_per_s: int = Field(
+        50,
+        alias="API_CAPACITY_PER_S",
+        ge=1,
+        le=10_000,
+        description="requests a second that an overloaded service bears",
+    )
+    busy_s: _Seconds = Field(0.1, alias="API_CAPACITY_BUSY_S", description="what any answer takes it")
+    stumble_s: _Seconds = Field(
+        2.0, alias="API_CAPACITY_STUMBLE_S", description="so long it refuses everybody at first"
+    )
+    stumble_every_s: _Life = Field(15.0, alias="API_CAPACITY_STUMBLE_EVERY_S", description="and again so often")
+    client_id: str = Field("shop", alias="API_CLIENT_ID")
+    client_secret: SecretStr = Field(SecretStr("for-trials-on-one-machine-only"), alias="API_CLIENT_SECRET")
+    token_life_s: _Life = Field(3600.0, alias="API_TOKEN_LIFE_S")
+    token_short_life_s: _Life = Field(3.0, alias="API_TOKEN_SHORT_LIFE_S", description="of those in expire_tokens")
     admin_token: SecretStr | None = Field(
         None, alias="API_ADMIN_TOKEN", description="without it there is no admin route"
     )

@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +48,7 @@ threads = _whole("WEB_THREADS", 8)
 graceful_timeout = _whole("GRACEFUL_TIMEOUT_S", 8)
 timeout = 30
 keepalive = 15
+_respawn_pause_s = _whole("WEB_RESPAWN_PAUSE_S", 0)  # a worker that dies again and again shall not take the machine
 control_socket_disable = True
 
 # the app writes a line for each request itself
@@ -81,10 +83,13 @@ def on_starting(_server: Arbiter) -> None:
         left_over.unlink()
 
 
-def child_exit(_server: Arbiter, worker: Worker) -> None:
+def child_exit(server: Arbiter, worker: Worker) -> None:
     from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 - not before the folder is set
 
     mark_process_dead(worker.pid)  # type: ignore[no-untyped-call] # the package types only parts
+    stopping = not server.LISTENERS
+    if len(server.WORKERS) < server.num_workers and not stopping:  # nobody told it to go
+        time.sleep(_respawn_pause_s)
 
 
 def on_exit(_server: Arbiter) -> None:

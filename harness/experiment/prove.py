@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,15 +17,15 @@ from harness.errors import FixerError, FixRefused, MeasurementError
 from harness.experiment.proof import NOOP, REFERENCE, Row, append, rows
 from harness.fixing.guard import apply
 from harness.fixing.review import review
-from harness.git import patched
+from harness.leaks.needles import running_tree
 from harness.loading import LoadedScenario
 from harness.model.fix import Fix
+from harness.model.globs import matches
 from harness.model.incident import Incident
 from harness.model.source import SourceTree
 from harness.model.verdict import Outcome
 from harness.model.window import RouteWindow, Window
 from harness.settings import Settings
-from harness.target.workspace import Workspace
 from harness.trial.judge import JUDGE
 
 _SPARE = 3  # more trials of an arm than wanted, where some could not be measured
@@ -161,15 +160,10 @@ def _live(loaded: LoadedScenario, arm: str, seed: int, plan: Plan, tell: Callabl
 
 
 def _tree(loaded: LoadedScenario) -> SourceTree:
-    """What runs when a fixer is asked."""
-    with tempfile.TemporaryDirectory(prefix="prove-") as folder:
-        workspace = Workspace(Path(folder) / "workspace", loaded.manifest)
-        workspace.create(loaded.app, loaded.defect)
-        tree = workspace.source()
-    for fault in loaded.spec.method:
-        if fault.action == "defect":
-            tree = patched(tree, loaded.path(fault.patch).read_text(encoding="utf-8", errors="replace"))
-    return tree
+    """What a fixer gets to see of the app when it is asked."""
+    manifest = loaded.manifest
+    files = {path: text for path, text in running_tree(loaded).files.items() if matches(manifest.source, path)}
+    return SourceTree(files=files, editable=manifest.editable, protected=manifest.protected)
 
 
 def _incident(loaded: LoadedScenario) -> Incident:

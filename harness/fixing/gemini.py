@@ -95,6 +95,12 @@ class GeminiFixer:
                 f"{self._base_url!r} is not an address", cure="set GOOGLE_GEMINI_BASE_URL to http(s)://host[:port]"
             )
 
+    def prompt(
+        self, incident: Incident, passages: Sequence[Passage], tree: SourceTree, earlier: Sequence[Attempt]
+    ) -> str:
+        """The exact text that ``propose`` sends for the same arguments, and all of it that is not the same for all."""
+        return render(incident, passages, tree, earlier).text
+
     def propose(
         self, incident: Incident, passages: Sequence[Passage], tree: SourceTree, earlier: Sequence[Attempt]
     ) -> Fix:

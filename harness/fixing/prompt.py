@@ -1,8 +1,8 @@
 """The prompt of the model-driven fixers: one versioned template, bounded in size, the same text for the same input.
 
 Everything but the template is data from outside. Each piece stands in a fence of backticks longer than any run of
-backticks within it, so that no piece can end its own fence and speak in our voice; characters that cannot be printed,
-such as terminal escapes and direction marks, are replaced.
+backticks within it, so that no piece can end its own fence and speak in our voice. Characters that nobody sees, such as
+terminal escapes, direction marks and the invisible ones by which text can be hidden in text, are replaced.
 """
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ MAX_OMITTED: Final = 500
 
 _VERSION: Final = re.compile(r"\{# version: (\S+)")
 _BACKTICKS: Final = re.compile(r"`+")
+# printable to Python, yet drawn as nothing: Unicode's Default_Ignorable_Code_Point, and the blank Braille pattern
+_INVISIBLE: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,11 @@ class Prompt:
     user: str
     version: str
     sha256: str
+
+    @property
+    def text(self) -> str:
+        """Both parts, as they are kept and looked through before they are sent."""
+        return f"{self.system}\n{self.user}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +122,8 @@ def fenced(text: str) -> str:
 
 
 def _clean(text: str) -> str:
-    """Line ends as LF, and a replacement character for what cannot be printed."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    """Line ends as LF, and a replacement character for what cannot be seen."""
+    text = _INVISIBLE.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n").replace("\r", "\n"))
     return "".join(char if char.isprintable() or char.isspace() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 

@@ -1,4 +1,4 @@
-"""Fixers that need no model: the floor (do nothing), the ceiling (a known good patch), and a script for dry runs."""
+"""Fixers that need no model: the floor (do nothing), patches known to be good or bad, and a script for dry runs."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class NoopFixer:
         return Fix(root_cause="not looked for: the no-op fixer always abstains")
 
 
-class ReferenceFixer:
-    """Proposes a unified diff that is known to heal: what a perfect fixer would do.
+class PatchFixer:
+    """Proposes a unified diff, whatever the incident. What stands before the first ``diff --git`` is for people.
 
     Deterministic. Raises ProposalFailed when the patch cannot be read or does not apply to the tree, and
     ServiceUnavailable when git is missing.
     """
 
-    name = "reference"
     model = ""
 
-    def __init__(self, patch: Path) -> None:
-        self._patch = patch
+    def __init__(self, name: str, patch: Path, *, root_cause: str) -> None:
+        self.name = name
+        self._patch, self._root_cause = patch, root_cause
 
     def propose(
         self, incident: Incident, passages: Sequence[Passage], tree: SourceTree, earlier: Sequence[Attempt]
@@ -49,10 +49,17 @@ class ReferenceFixer:
             cure = "Make the patch again, of plain text files, against the code that runs now."
             raise ProposalFailed(f"{self._patch.name} does not apply: {error}", cure=cure) from error
         return Fix(
-            root_cause="known beforehand: this is the reference fix",
+            root_cause=self._root_cause,
             edits=tuple(_edits(tree.files, after)),
             remediation=f"apply {self._patch.name}",
         )
+
+
+class ReferenceFixer(PatchFixer):
+    """Proposes a patch that is known to heal: what a perfect fixer would do."""
+
+    def __init__(self, patch: Path) -> None:
+        super().__init__("reference", patch, root_cause="known beforehand: this is the reference fix")
 
 
 class ScriptedFixer:

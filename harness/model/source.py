@@ -47,3 +47,4 @@ class Endpoints:
 
     url: str
     upstreams: Mapping[str, Upstream]
+    secrets: frozenset[str] = frozenset()  # what the app knows and nobody else is to learn

@@ -23,7 +23,7 @@ from typing import Annotated, Any, BinaryIO, Self, TypeVar
 
 from pydantic import Discriminator, TypeAdapter, ValidationError
 
-from harness.errors import InputError
+from harness.errors import InputError, ServiceUnavailable
 from harness.model.event import Deployed, Event, TrialEnded, WindowObserved
 from harness.model.verdict import Verdict
 from harness.model.window import Window
@@ -44,7 +44,7 @@ _START_OVER = "remove the trial's folder and run it again"
 class Journal:
     """A sink that writes the files above into ``folder``, which it makes; one that is there is gone on with.
 
-    InputError while another process writes there, OSError where the disk refuses.
+    InputError while another process writes there, ServiceUnavailable when the disk refuses an event.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -72,6 +72,15 @@ class Journal:
         self._windows.close()
 
     def __call__(self, event: Event) -> None:
+        try:
+            self._write(event)
+        except OSError as error:
+            raise ServiceUnavailable(
+                f"the journal in {self.folder} cannot be written: {error.strerror}",
+                cure=f"make room there, then give the trial its verdict: harness resume {self.folder}",
+            ) from error
+
+    def _write(self, event: Event) -> None:
         match event:
             case WindowObserved():
                 self._windows.write(_line(_windows(), event.window))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -41,6 +41,9 @@ class MemoryTarget:
     def rollback(self) -> Deployment:
         self._trees.pop()
         return self._deployed()
+
+    def exposed(self) -> Iterable[tuple[str, bytes]]:
+        return [(f"file: {path}", text.encode()) for path, text in self.source().files.items()]
 
     def logs(self) -> Sequence[str]:
         lines, self._lines = self._lines, []

@@ -18,6 +18,7 @@ from harness.errors import FixRefused, MeasurementError, TargetNotReady
 from harness.git import GitFailed
 from harness.model.app import AppManifest, Command
 from harness.model.source import Deployment, Endpoints, SourceTree
+from harness.redaction import secrets_in
 from harness.services.ready import http_ready, wait_until
 from harness.services.supervisor import Child, Supervisor, free_port
 from harness.target.logs import LogTail
@@ -82,7 +83,9 @@ class ProcessTarget:
             stack.callback(self._stop_processes)
             self._restart_all()
             self._await_health(self._processes["web"], self._port)
-            yield Endpoints(url=self._url, upstreams=standing.upstreams)
+            tokens = {upstream.admin_token for upstream in standing.upstreams.values()}
+            secrets = secrets_in(self._env) | {self._secret} | tokens
+            yield Endpoints(url=self._url, upstreams=standing.upstreams, secrets=secrets)
 
     def source(self) -> SourceTree:
         return self._workspace.source()
@@ -136,6 +139,9 @@ class ProcessTarget:
 
     def logs(self) -> Sequence[str]:
         return self._tail.read()
+
+    def exposed(self) -> Iterator[tuple[str, bytes]]:
+        return self._workspace.exposed()
 
     def _environment(self, port: int, role: str) -> dict[str, str]:
         """All that the app gets to see of ours. ``{tmp}`` in a value is a private folder, ``{secret}`` is random."""

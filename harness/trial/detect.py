@@ -10,17 +10,26 @@ from harness.model.scenario import Detection, Slo
 from harness.model.window import RouteWindow, Window
 from harness.trial import slo
 
-_MARKER = re.compile(r"\bFAULT_[A-Z0-9_]+\b")
-_TELLING = re.compile(rf"{_MARKER.pattern}|\bERROR\b|\bCRITICAL\b|Traceback")
+_MARKER = re.compile(r"FAULT_[A-Z0-9_]{1,64}(?![\w=])")
+_BY_ITSELF = re.compile(r"""(?:[\s\[({<|,;:]|[:\[,]\s?"|\b(?:marker|fault|error|code)="?)\Z""")
+_BEFORE = 10  # characters before a marker that tell whether it stands by itself
+_TELLING = re.compile(r"\b(?:FAULT_[A-Z0-9_]|ERROR\b|CRITICAL\b)|Traceback")
+_TELLING_WORDS = ("FAULT_", "ERROR", "CRITICAL", "Traceback")  # to look for these first is much faster
 _LOG_LINES = 60  # of the app's log that the healer gets to see
-_LINE_CHARACTERS = 2000
 
 
 def marker_in(lines: Sequence[str]) -> tuple[str, str] | None:
-    """The first FAULT_ marker and the line that carries it."""
+    """The first FAULT_ marker and the line that carries it.
+
+    What users write is logged too, so a marker has to stand by itself, to begin a JSON text, or to be the value of
+    ``marker=``, ``fault=``, ``error=`` or ``code=``. In a URL, a quotation or another key's value it is somebody's word.
+    """
     for line in lines:
-        if match := _MARKER.search(line):
-            return match[0], line
+        if "FAULT_" in line:
+            for match in _MARKER.finditer(line):
+                start = match.start()
+                if start == 0 or _BY_ITSELF.search(line, max(0, start - _BEFORE), start):
+                    return match[0], line
     return None
 
 
@@ -37,19 +46,24 @@ def detect(
 
 
 def describe(
-    incident_id: str, signal: Signal, *, lines: Sequence[str], windows: Sequence[Window], commit: str, now: str
+    incident_id: str,
+    signal: Signal,
+    *,
+    markers: bool,
+    lines: Sequence[str],
+    windows: Sequence[Window],
+    commit: str,
+    now: str,
 ) -> Incident:
-    """The incident as an on-call engineer would file it. It says what is seen, never what was injected."""
+    """The incident as an on-call engineer would file it. It says what is seen, never what was injected.
+
+    Log lines are whole. Without ``markers`` none is looked for: what users write is logged too.
+    """
     window = windows[-1] if windows else None
-    marker = (
-        signal.detail
-        if signal.kind == "marker"
-        else (marker_in(lines) or ("REPORTED" if signal.kind == "page" else "SLO_BURN", ""))[0]
-    )
     routes = sorted(window.routes.items()) if window else []
     return Incident(
         id=incident_id,
-        error_code=marker,
+        error_code=_error_code(signal, lines if markers else ()),
         symptoms=_symptoms(signal, window),
         breadcrumbs=(
             f"release {commit[:12]} is running",
@@ -60,6 +74,13 @@ def describe(
         window=window,
         detected_at=now,
     )
+
+
+def _error_code(signal: Signal, lines: Sequence[str]) -> str:
+    if signal.kind == "marker":
+        return signal.detail
+    marker = marker_in(lines[::-1])  # the latest: one from before the outage names another
+    return marker[0] if marker else "REPORTED" if signal.kind == "page" else "SLO_BURN"
 
 
 def _symptoms(signal: Signal, window: Window | None) -> str:
@@ -84,8 +105,7 @@ def _telling_lines(lines: Sequence[str]) -> tuple[str, ...]:
     telling: list[str] = []
     in_traceback = False
     for line in lines:
-        if in_traceback or _TELLING.search(line):
+        if in_traceback or (any(word in line for word in _TELLING_WORDS) and _TELLING.search(line)):
             telling.append(line)
         in_traceback = line.startswith("Traceback (") or (in_traceback and line.startswith(" "))
-    chosen = (telling or list(lines))[-_LOG_LINES:]
-    return tuple(line[:_LINE_CHARACTERS] for line in chosen)
+    return tuple((telling or list(lines))[-_LOG_LINES:])

@@ -10,6 +10,7 @@ from functools import partial
 from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import FixerError, FixRefused, MeasurementError, ProposalFailed
+from harness.leaks.offer import offered
 from harness.model.event import (
     AttemptEnded,
     Deployed,
@@ -23,6 +24,7 @@ from harness.model.incident import Incident, Passage
 from harness.model.source import SourceTree
 from harness.model.window import Window
 from harness.ports import Fixer
+from harness.redaction import redacted
 from harness.trial.watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -39,10 +41,12 @@ def heal(watch: Watch, incident: Incident, *, deadline_s: float) -> list[Attempt
     """Attempts in order. The last one recovered, or the budget or the horizon is used up, or the fixer abstained."""
     attempts: list[Attempt] = []
     clock = watch.world.clock
+    secrets = watch.world.secrets | watch.secrets
     broken_since_s = watch.bit_s if watch.bit_s is not None else clock.now()  # what runs since then is broken
     budget = watch.world.scenario.budget
     while len(attempts) < budget.attempts and clock.now() < deadline_s and not _spent(attempts, budget.fixer_usd):
         attempt = _attempt(watch, incident, attempts, broken_since_s, deadline_s)
+        attempt = replace(attempt, reason=redacted(attempt.reason, secrets))  # a canary's log goes into the next prompt
         attempts.append(attempt)
         watch.world.emit(AttemptEnded(at_s=clock.now(), incident_id=incident.id, attempt=attempt))
         if attempt.outcome in ("recovered", "abstained") or attempt.rule == "control":
@@ -70,6 +74,8 @@ def _attempt(
     watch.phase("propose")
     tree = world.target.source()
     try:
+        if leak := _leak(watch, number, incident, passages, tree, earlier):
+            return _refused(watch, incident, replace(attempt, reason=leak), rule="leak")
         work = partial(_asked, world.fixer, incident, passages, tree, tuple(earlier))
         fix = _propose(watch, work, deadline_s)
     except FixerError as error:
@@ -91,6 +97,38 @@ def _attempt(
         return _refused(watch, incident, replace(attempt, outcome="vetoed", reason=reason), rule=f"review.{veto.rule}")
     _require_still_broken(watch, broken_since_s)
     return _deploy(watch, incident, attempt, patched)
+
+
+def _leak(
+    watch: Watch,
+    number: int,
+    incident: Incident,
+    passages: tuple[Passage, ...],
+    tree: SourceTree,
+    earlier: list[Attempt],
+) -> str:
+    """Where the answer stands in what the fixer is about to get; empty: nowhere. What is sent is kept.
+
+    MeasurementError where it leaked, unless code of a fix has run: that can print what it likes into the log.
+    """
+    world = watch.world
+    prompt = _prompt(world.fixer, incident, passages, tree, tuple(earlier))
+    if prompt:
+        world.keep(number, prompt)
+    leaks = world.leaks(offered(incident, passages, tree, earlier, prompt=prompt, exposed=world.target.exposed()))
+    what = "; ".join(map(str, leaks[:3]))
+    if what and not any(attempt.deployment for attempt in earlier):
+        raise MeasurementError(f"the answer leaked: {what}", cure="rename it, or take it out of what is shown")
+    return f"leaked after a fix ran: {what}" if what else ""
+
+
+def _prompt(fixer: Fixer, *given: object) -> str:
+    """The exact text that the fixer will send; empty where it sends none, or cannot say so."""
+    say = getattr(fixer, "prompt", None)
+    try:
+        return str(say(*given)) if say else ""
+    except Exception as error:  # anybody's code, as below
+        raise ProposalFailed(f"the fixer's prompt crashed: {type(error).__name__}: {error}") from error
 
 
 def _retrieve(watch: Watch, incident: Incident) -> tuple[Passage, ...]:

@@ -89,6 +89,7 @@ def _trial(watch: Watch, settled: list[Window]) -> Incident | None:
     world = watch.world
     with ExitStack() as stack:
         endpoints = stack.enter_context(world.target.running())
+        watch.secrets = endpoints.secrets
         stack.callback(lambda: settled.extend(watch.settled()))  # once the load has ended
         watch.watching(stack.enter_context(world.load.running(endpoints)))
         try:

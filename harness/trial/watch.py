@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import TypeVar
 
 from harness.errors import MeasurementError
@@ -13,6 +14,7 @@ from harness.model.event import PhaseStarted, SignalSeen, WindowObserved
 from harness.model.incident import Incident, Signal, SignalKind
 from harness.model.window import Window
 from harness.ports import Traffic
+from harness.redaction import redacted_incident
 from harness.trial import slo
 from harness.trial.detect import describe, detect
 from harness.trial.world import World
@@ -21,6 +23,7 @@ Result = TypeVar("Result")
 
 _POLL_S = 0.02
 _LOG_LINES_KEPT = 5000
+_LINE_CHARACTERS = 2000  # of a line of log that the healer gets to see
 
 
 class Watch:
@@ -33,6 +36,7 @@ class Watch:
         self.signals: dict[SignalKind, Signal] = {}
         self.armed_s: float | None = None  # from when on signals count: the injection
         self.bit_s: float | None = None  # when the SLOs were seen to break under the fault
+        self.secrets: frozenset[str] = frozenset()  # of the app
         self._traffic: Traffic | None = None
 
     def watching(self, traffic: Traffic) -> None:
@@ -55,15 +59,18 @@ class Watch:
         return min(self.signals.values(), key=lambda signal: signal.at_s)
 
     def describe(self, incident_id: str, detected_at: str) -> Incident:
-        """The incident with the evidence that there is by now."""
-        return describe(
+        """The incident with the evidence that there is by now, and without secrets."""
+        told = describe(
             incident_id,
             self.first_signal(),
+            markers=self.world.scenario.detection.markers,
             lines=tuple(self.lines),
             windows=self.windows,
             commit=self.world.target.source().commit,
             now=detected_at,
         )
+        clean = redacted_incident(told, self.world.secrets | self.secrets)
+        return replace(clean, logs=tuple(line[:_LINE_CHARACTERS] for line in clean.logs))  # a cut would halve a secret
 
     def good(self, window: Window) -> bool:
         return slo.good(self.world.scenario.slos, window, self.world.scenario.recovery.min_requests)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from harness.leaks.offer import Offer
+from harness.leaks.scan import Leak
 from harness.model.fix import Fix, Flag
 from harness.model.scenario import Scenario
 from harness.model.source import SourceTree
@@ -28,6 +30,9 @@ class World:
     guard: Callable[[SourceTree, Fix], SourceTree]  # the tree with the fix in it, or FixRefused
     review: Callable[[SourceTree, SourceTree], tuple[Flag, ...]]  # what speaks against the second tree, vetoes first
     withdraw: bool  # after the checks: take the fix away again, and see whether the harm comes back
+    secrets: frozenset[str]  # of our own environment: nobody is told
+    leaks: Callable[[Offer], Sequence[Leak]]  # where the answer stands in what a fixer is about to get
+    keep: Callable[[int, str], None]  # the attempt's number, and the prompt that is sent
     checks: tuple[Check, ...]
     emit: Sink
     utc_now: Callable[[], str]

@@ -29,6 +29,7 @@ class Line(BaseModel):
 class Basket(BaseModel):
     lines: list[Line] = Field(min_length=1, max_length=50)
     idempotency_key: UUID | None = None
+    gift_note: str | None = Field(default=None, max_length=200, pattern=r"^[^\x00]+$")
 
     @model_validator(mode="after")
     def _each_product_once(self) -> Self:
@@ -42,7 +43,12 @@ def place(session: Session, user_id: int, basket: Basket) -> tuple[UUID, bool]:
 
     Commits, which gives the connection back. Raises ApiError: 400 for an unknown product, 409 when stock is short.
     """
-    values = {"id": uuid4(), "user_id": user_id, "idempotency_key": basket.idempotency_key}
+    values = {
+        "id": uuid4(),
+        "user_id": user_id,
+        "idempotency_key": basket.idempotency_key,
+        "gift_note": basket.gift_note,
+    }
     # first of all, so that of two requests with one key the second waits here for the outcome of the first
     mine = insert(Order).values(values).on_conflict_do_nothing(constraint="one_order_for_a_key").returning(Order.id)
     order_id = session.scalar(mine)

@@ -47,6 +47,10 @@ def hasten(session: Session, kind: str, order_id: UUID, *, delay_s: float = 0) -
     session.execute(waiting.values(run_at=_after(delay_s)))
 
 
+def find(session: Session, kind: str, order_id: UUID) -> Job | None:
+    return session.scalar(select(Job).where(Job.key == _key(kind, order_id)))
+
+
 def cancel(session: Session, kind: str, order_id: UUID) -> None:
     """The work was done elsewhere."""
     open_ = update(Job).where(Job.key == _key(kind, order_id), Job.state.in_([JobState.WAITING, JobState.RUNNING]))
@@ -66,6 +70,14 @@ def claim(session: Session) -> Claim | None:
     taken = update(Job).where(Job.id == due.scalar_subquery()).values(running)
     row = session.execute(taken.returning(Job.id, Job.kind, Job.key, Job.payload, Job.attempts)).one_or_none()
     return None if row is None else Claim(**row._asdict())
+
+
+def overdue(session: Session, kind: str) -> tuple[int, float]:
+    """How many jobs of this kind are due and wait for their first attempt, and for how many seconds the oldest does."""
+    waited_s = func.extract("epoch", func.now() - func.min(Job.run_at))
+    untried = (Job.kind == kind, Job.state == JobState.WAITING, Job.attempts == 0, Job.run_at <= func.now())
+    count, oldest_s = session.execute(select(func.count(), waited_s).where(*untried)).one()
+    return count, float(oldest_s or 0)
 
 
 def finish(session: Session, job: Claim) -> None:

@@ -64,6 +64,7 @@ class Order(Table):
     total_cents: Mapped[int] = mapped_column(BigInteger, default=0)
     idempotency_key: Mapped[UUID | None]
     charge_id: Mapped[str | None]
+    gift_note: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     lines: Mapped[list[OrderLine]] = relationship(order_by="OrderLine.product_id", lazy="raise_on_sql")
 

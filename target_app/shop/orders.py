@@ -9,17 +9,18 @@ from uuid import UUID
 from flask import Blueprint
 from sqlalchemy import Date, cast, func, select
 
-from shop import checkout, inputs
+from shop import checkout, inputs, jobs
 from shop.auth import current_user_id
 from shop.db import session
 from shop.errors import ApiError
-from shop.models import Order, OrderStatus
+from shop.models import JobState, Order, OrderStatus, Receipt
 from shop.payments import PaymentUnavailable, payments
 
 logger = logging.getLogger(__name__)
 blueprint = Blueprint("orders", __name__)
 
 REPORT_DAYS = 30
+RECEIPTS_LATE_S = 5.0
 STATUS_CODES = {
     OrderStatus.PAID: 201,
     OrderStatus.PENDING: 202,
@@ -43,6 +44,7 @@ def as_json(order: Order) -> dict[str, object]:
         "status": order.status,
         "total_cents": order.total_cents,
         "created_at": order.created_at.isoformat(),
+        "gift_note": order.gift_note,
         "lines": lines,
     }
 
@@ -86,6 +88,26 @@ def orders() -> dict[str, object]:
 @blueprint.get("/orders/<uuid:order_id>")
 def order(order_id: UUID) -> dict[str, object]:
     return as_json(_order(current_user_id(), order_id))
+
+
+@blueprint.get("/orders/<uuid:order_id>/receipt")
+def receipt(order_id: UUID) -> dict[str, object]:
+    """``ready`` with its body, ``waiting`` with how often it was tried, or ``failed``: a person looks after it."""
+    order = _order(current_user_id(), order_id)
+    made = session().get(Receipt, order.id)
+    if made is not None:
+        return {"status": "ready", "body": made.body, "created_at": made.created_at.isoformat()}
+    job = jobs.find(session(), "receipt", order.id)
+    if job is None:
+        raise ApiError(404, "not_found", f"there is no receipt of order {order_id}")
+    return {"status": "failed" if job.state == JobState.DEAD else "waiting", "tries": job.attempts}
+
+
+@blueprint.get("/receipts/status")
+def receipts_status() -> dict[str, object]:
+    """What customers are told who wait for a receipt."""
+    waiting, oldest_s = jobs.overdue(session(), "receipt")
+    return {"delayed": oldest_s > RECEIPTS_LATE_S, "waiting": waiting, "oldest_s": round(oldest_s, 1)}
 
 
 @blueprint.get("/reports/daily")

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from shop.logs import Marker
 from shop.resilience import CircuitBreaker, CircuitOpen, Rules, State, retry
 from shop.settings import Settings
+from shop.tokens import AccessToken
 
 logger = logging.getLogger(__name__)
 
@@ -22,13 +23,23 @@ logger = logging.getLogger(__name__)
 class Reason(StrEnum):
     TIMEOUT = "timeout"
     FAILED = "failed"  # no connection, or 5xx
+    OVERLOADED = "overloaded"  # 503: it has more to do than it can
     RATE_LIMITED = "rate_limited"
     UNREADABLE = "unreadable"  # an answer outside the contract: asking again at once won't change it
     CIRCUIT_OPEN = "circuit_open"
 
 
+TRANSIENT = (Reason.TIMEOUT, Reason.FAILED, Reason.OVERLOADED)
+MARKED = (Reason.TIMEOUT, Reason.FAILED)  # it is slow or broken; that it is busy, or that we are wrong, is told plainly
+ANSWERS = (httpx.codes.UNAUTHORIZED, httpx.codes.PAYMENT_REQUIRED)  # not 2xx, and no failure of the provider's
+
+
 class PaymentDeclined(Exception):
     """The provider refused the charge for good."""
+
+
+class PaymentForbidden(Exception):
+    """The provider does not know us, not even with a new token: for people to mend, and no matter of waiting."""
 
 
 class PaymentUnavailable(Exception):
@@ -51,18 +62,27 @@ class Payments:
     def __init__(self, settings: Settings, *, retries: int) -> None:
         self._settings = settings
         self._retries = retries
+        token = AccessToken(
+            f"{settings.payments_url}/token",
+            settings.payments_client_id,
+            settings.payments_client_secret,
+            patience_s=settings.upstream_timeout_s,
+        )
         self._client = httpx.Client(
-            base_url=settings.payments_url, timeout=settings.upstream_timeout_s, trust_env=False
+            base_url=settings.payments_url, auth=token, timeout=settings.upstream_timeout_s, trust_env=False
         )
         rules = Rules(
             failures=settings.breaker_failures,
             cooldown_s=settings.breaker_cooldown_s,
-            lease_s=2 * settings.upstream_timeout_s + 1,
+            lease_s=4 * settings.upstream_timeout_s + 1,  # with a token that is refused, a call is four exchanges
         )
         self.breaker = CircuitBreaker("payments", rules, settings.redis_url)
 
     def charge(self, order_id: UUID, amount_cents: int) -> Charge:
-        """Idempotent: the provider charges an order once. Raises PaymentDeclined or PaymentUnavailable."""
+        """Idempotent: the provider charges an order once.
+
+        Raises PaymentDeclined, PaymentUnavailable or PaymentForbidden.
+        """
         response = self._request(
             "POST",
             "/charge",
@@ -80,7 +100,7 @@ class Payments:
         return charge
 
     def quote(self) -> None:
-        """Asks whether the provider takes charges. Raises PaymentUnavailable."""
+        """Asks whether the provider takes charges. Raises PaymentUnavailable or PaymentForbidden."""
         self._request("GET", "/quote")
 
     def close(self) -> None:
@@ -92,7 +112,7 @@ class Payments:
     ) -> httpx.Response:
         request = self._client.build_request(method, path, json=json, headers=headers)
         try:
-            return retry(
+            response = retry(
                 lambda: self.breaker.call(lambda: self._send(request)),
                 retries=self._retries,
                 backoff_s=self._settings.upstream_backoff_s,
@@ -100,25 +120,28 @@ class Payments:
             )
         except CircuitOpen as error:
             raise PaymentUnavailable(str(error), Reason.CIRCUIT_OPEN, error.retry_after_s) from error
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            raise PaymentForbidden(f"{method} {path} answered 401: the access token is not accepted")
+        return response
 
     def _worth_another(self, error: BaseException) -> bool:
-        transient = isinstance(error, PaymentUnavailable) and error.reason in (Reason.TIMEOUT, Reason.FAILED)
+        transient = isinstance(error, PaymentUnavailable) and error.reason in TRANSIENT
         return transient and self.breaker.state() is not State.OPEN
 
     def _send(self, request: httpx.Request) -> httpx.Response:
-        """One exchange. Raises PaymentUnavailable unless the answer is 2xx or 402; logs what failed or was slow."""
+        """One call. Raises PaymentUnavailable unless it is answered 2xx, 401 or 402; logs what failed or was slow."""
         started = time.monotonic()
         what = f"{request.method} {request.url.path}"
         try:
             response = self._client.send(request)
-            if response.status_code != httpx.codes.PAYMENT_REQUIRED:
+            if response.status_code not in ANSWERS:
                 response.raise_for_status()
         except httpx.HTTPError as error:
             unavailable = _unavailable(what, error)
-            _mark(f"{what} failed: {error!r}", started)
+            _log(f"{what} failed: {error!r}", started, marked=unavailable.reason in MARKED)
             raise unavailable from error
         if time.monotonic() - started >= self._settings.upstream_slow_s:
-            _mark(f"{what} was slow", started)
+            _log(f"{what} was slow", started, marked=True)
         return response
 
 
@@ -132,12 +155,14 @@ def _unavailable(what: str, error: httpx.HTTPError) -> PaymentUnavailable:
     if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
         seconds = answer.headers.get("Retry-After", "")
         return PaymentUnavailable(message, Reason.RATE_LIMITED, float(seconds) if seconds.isdecimal() else None)
+    if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        return PaymentUnavailable(message, Reason.OVERLOADED)
     return PaymentUnavailable(message, Reason.FAILED if answer.is_server_error else Reason.UNREADABLE)
 
 
-def _mark(message: str, started: float) -> None:
-    duration_ms = round((time.monotonic() - started) * 1000)
-    logger.warning(message, extra={"marker": Marker.UPSTREAM, "duration_ms": duration_ms})
+def _log(message: str, started: float, *, marked: bool) -> None:
+    fields: dict[str, object] = {"duration_ms": round((time.monotonic() - started) * 1000)}
+    logger.warning(message, extra=fields | ({"marker": Marker.UPSTREAM} if marked else {}))
 
 
 def init_app(app: Flask, settings: Settings) -> None:

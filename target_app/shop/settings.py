@@ -36,6 +36,8 @@ class Settings(BaseModel):
     database_url: Annotated[str, AfterValidator(_psycopg_url)] = "postgresql://postgres@127.0.0.1:5432/shop"
     redis_url: str | None = None
     payments_url: Annotated[str, AfterValidator(_http_url)] = "http://127.0.0.1:5001"
+    payments_client_id: str = "shop"
+    payments_client_secret: SecretStr = SecretStr("for-trials-on-one-machine-only")
     secret_key: SecretStr | None = None
     cookie_secure: bool = False
     enable_fault_injection: bool = False

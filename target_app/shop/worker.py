@@ -24,6 +24,7 @@ logger = logging.getLogger("shop.worker")  # as a program its name would be __ma
 PRUNE_EVERY_S = 600.0
 PAUSE_AFTER_ERROR_S = 1.0
 PROVIDER_AWAY_S = 2.0
+PRINTER = "cp1252"  # all that the printers of the packing desk know
 
 
 class Worker:
@@ -74,13 +75,16 @@ class Worker:
 
 
 def write_receipt(session: Session, order_id: UUID) -> None:
-    """Does nothing when the order has one. The caller commits."""
+    """Does nothing when the order has one. Raises UnicodeEncodeError where it can't be printed. The caller commits."""
     paid = select(Order, User).join(User, User.id == Order.user_id).where(Order.id == order_id)
     order, user = session.execute(paid.options(checkout.WITH_LINES)).one()
     rows = [(f"{line.quantity} x {line.product.name}", line.quantity * line.unit_price_cents) for line in order.lines]
     rows.append(("Total", order.total_cents))
     body = f"Receipt {order.id} for {user.name}\n"
     body += "".join(f"{what:<40}{cents / 100:>12.2f}\n" for what, cents in rows)
+    if order.gift_note:
+        body += f"Note: {order.gift_note}\n"
+    body.encode(PRINTER)
     session.execute(insert(Receipt).values(order_id=order_id, body=body).on_conflict_do_nothing())
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from uuid import uuid4
 
 
 class Provider(ThreadingHTTPServer):
@@ -27,6 +28,10 @@ class Provider(ThreadingHTTPServer):
         self.asked_at: list[float] = []
         self.charges: Counter[str] = Counter()  # requests by order
         self.keys: dict[str, str] = {}
+        self.tokens: list[str] = []  # given out
+        self.refused: set[str] = set()
+        self.token_life_s = 3600.0
+        self.token_answers: list[tuple[int, object, dict[str, str]]] = []
         self._go = threading.Event()
         self._go.set()
 
@@ -53,6 +58,12 @@ class Provider(ThreadingHTTPServer):
             return 402, {"error": "card_declined"}, {}
         return 200, {**order, "charge_id": f"ch_{order['order_id']}", "status": "succeeded"}, {}
 
+    def token(self) -> tuple[int, object, dict[str, str]]:
+        self.tokens.append(uuid4().hex)
+        if self.token_answers:
+            return self.token_answers.pop(0)
+        return 200, {"access_token": self.tokens[-1], "token_type": "Bearer", "expires_in": self.token_life_s}, {}
+
     @classmethod
     @contextmanager
     def running(cls) -> Iterator[Provider]:
@@ -75,10 +86,18 @@ class _Exchange(BaseHTTPRequestHandler):
         self._reply(None)
 
     def do_POST(self) -> None:
-        self._reply(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/token":
+            self._send(*self.server.token())
+        elif self.headers.get("Authorization", "").removeprefix("Bearer ") in {"", *self.server.refused}:
+            self._send(401, {"error": "invalid_token"}, {})
+        else:
+            self._reply(json.loads(body))
 
     def _reply(self, order: dict[str, object] | None) -> None:
-        status, body, headers = self.server.answer(order, self.headers.get("Idempotency-Key", ""))
+        self._send(*self.server.answer(order, self.headers.get("Idempotency-Key", "")))
+
+    def _send(self, status: int, body: object, headers: dict[str, str]) -> None:
         content = json.dumps(body).encode()
         try:
             self.send_response(status)

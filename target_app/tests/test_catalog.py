@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
+from flask import Flask
 from flask.testing import FlaskClient
 
 
@@ -48,6 +50,25 @@ def test_search_wants_all_words_and_knows_their_forms(client: FlaskClient) -> No
 
 def test_search_for_nothing_there(client: FlaskClient) -> None:
     assert client.get("/search?q=zeppelin").get_json()["products"] == []
+
+
+def test_pages_of_a_search_cover_every_match_once(client: FlaskClient) -> None:
+    pages = [client.get(f"/search?q=made&per_page=90&page={number}").get_json() for number in (1, 2, 3, 4)]
+    assert [len(page["products"]) for page in pages] == [90, 90, 20, 0]
+    assert [page["has_more"] for page in pages] == [True, True, False, False]
+    assert {product["id"] for page in pages for product in page["products"]} == set(range(1, 201))
+
+
+def test_a_search_asked_again_takes_no_query_and_another_one_does(app: Flask) -> None:
+    client = app.test_client()
+    statements: list[str] = []
+    sa.event.listen(app.extensions["engine"], "before_cursor_execute", lambda *args: statements.append(args[2]))
+    counts = []
+    for query in ("made+-oak", "made+-oak&page=2", "made+-cork"):
+        statements.clear()
+        assert client.get(f"/search?q={query}").get_json()["products"]
+        counts.append(len(statements))
+    assert counts == [1, 0, 1]
 
 
 @pytest.mark.parametrize("query", ["", "   ", "x" * 101, "a\0b"])

@@ -199,6 +199,58 @@ def test_the_list_of_orders_takes_the_same_number_of_queries_however_long(app: F
     assert times == sorted(times, reverse=True)
 
 
+def test_the_receipt_of_an_order_waits_and_is_ready_or_has_failed(
+    app: Flask, database: sa.Connection, provider: Provider
+) -> None:
+    client = signed_in(app, 7)
+    _, order = buy(client, (1, 1))
+    page = f"/orders/{order['id']}/receipt"
+    assert client.get(page).get_json() == {"status": "waiting", "tries": 0}
+    database.execute(sa.text("UPDATE jobs SET state = 'dead', attempts = 6 WHERE kind = 'receipt'"))
+    assert client.get(page).get_json() == {"status": "failed", "tries": 6}
+    database.execute(sa.text("INSERT INTO receipts (order_id, body) VALUES (:id, 'paid')"), {"id": order["id"]})
+    ready = client.get(page).get_json()
+    assert (ready.pop("status"), ready.pop("body")) == ("ready", "paid")
+    assert ready.keys() == {"created_at"}
+    assert signed_in(app, 8).get(page).status_code == 404
+    assert app.test_client().get(page).status_code == 401
+
+
+def test_an_order_that_is_not_paid_has_no_receipt(customer: FlaskClient, provider: Provider) -> None:
+    provider.broken = True
+    _, order = buy(customer, (1, 1))
+    assert customer.get(f"/orders/{order['id']}/receipt").status_code == 404
+
+
+def test_receipts_are_delayed_when_one_waits_long_for_its_first_attempt(app: Flask, database: sa.Connection) -> None:
+    client = signed_in(app, 7)
+    assert client.get("/receipts/status").get_json() == {"delayed": False, "waiting": 0, "oldest_s": 0.0}
+    buy(client, (1, 1))
+    fresh = client.get("/receipts/status").get_json()
+    assert (fresh["delayed"], fresh["waiting"]) == (False, 1)
+    database.execute(sa.text("UPDATE jobs SET run_at = now() - interval '1 minute' WHERE kind = 'receipt'"))
+    late = client.get("/receipts/status").get_json()
+    assert (late["delayed"], late["waiting"]) == (True, 1)
+    assert late["oldest_s"] >= 60
+    database.execute(sa.text("UPDATE jobs SET attempts = 1"))  # it failed: a person looks after it in the end
+    assert client.get("/receipts/status").get_json()["delayed"] is False
+
+
+@pytest.mark.parametrize("note", ["", "x" * 201, "a\0b", 7])
+def test_a_bad_gift_note_is_refused(customer: FlaskClient, note: object) -> None:
+    answer = customer.post("/checkout", json={"lines": [{"product_id": 1, "quantity": 1}], "gift_note": note})
+    assert answer.status_code == 400
+    assert "gift_note" in answer.get_json()["message"]
+
+
+def test_a_gift_note_is_kept_with_its_order(customer: FlaskClient) -> None:
+    note = "Alles Gute,\n愛をこめて"
+    answer = customer.post("/checkout", json={"lines": [{"product_id": 1, "quantity": 1}], "gift_note": note})
+    order = answer.get_json()["order"]
+    assert order["gift_note"] == note
+    assert customer.get(f"/orders/{order['id']}").get_json() == order
+
+
 def test_the_daily_report_counts_what_was_paid(app: Flask, provider: Provider) -> None:
     client = signed_in(app, 6)
     before = {day["day"]: day for day in client.get("/reports/daily").get_json()["days"]}

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from conftest import APP, Services, environment, eventually
 from provider import Provider
 
 from harness.services.ready import http_ready
 from harness.services.supervisor import Child, Supervisor, free_port
+
+RESPAWN_PAUSE_S = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +61,7 @@ def served(
         PYTHONPATH=str(folder),
         PYTHONDONTWRITEBYTECODE="1",
         DB_STATEMENT_TIMEOUT_MS="100",
+        WEB_RESPAWN_PAUSE_S=str(RESPAWN_PAUSE_S),
     )
     log = folder / "gunicorn.log"
     command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "shop.wsgi:app"]
@@ -134,3 +140,17 @@ def test_a_reload_serves_new_code_and_loses_no_request(served: Served) -> None:
     assert served.process.running()
     eventually(lambda: len(list(served.metrics.glob("gauge_livesum_*.db"))) <= 2, "dead workers' gauges are removed")
     assert sample(served.get("/metrics").text, "shop_requests_in_flight") == 1.0
+
+
+def test_a_worker_that_was_killed_is_replaced_after_the_pause(served: Served) -> None:
+    def pids() -> set[int]:
+        return {child.pid for child in psutil.Process(served.process.pid).children()}
+
+    before = pids()
+    victim = min(before)
+    os.kill(victim, signal.SIGKILL)
+    killed = time.monotonic()
+    eventually(lambda: len(pids() - before) == 1, "another one takes its place")
+    assert time.monotonic() - killed >= RESPAWN_PAUSE_S
+    assert served.get("/health/live").status_code == 200
+    assert "was sent SIGKILL" in served.log.read_text()

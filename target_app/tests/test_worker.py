@@ -36,11 +36,12 @@ def worker(sessions: Sessions, settings: Settings) -> Iterator[Worker]:
     payments.close()
 
 
-def unpaid(sessions: Sessions, count: int = 1, product_id: int = 50) -> list[UUID]:
+def unpaid(sessions: Sessions, count: int = 1, product_id: int = 50, note: str | None = None) -> list[UUID]:
     """Orders whose charge is due, as they are left when the provider was away."""
     made = []
     for number in range(count):
-        basket = checkout.Basket.model_validate({"lines": [{"product_id": product_id, "quantity": 1}]})
+        lines = [{"product_id": product_id, "quantity": 1}]
+        basket = checkout.Basket.model_validate({"lines": lines, "gift_note": note})
         with sessions() as session:
             order_id, _ = checkout.place(session, number % 20 + 1, basket)
             jobs.hasten(session, "charge", order_id)
@@ -136,6 +137,33 @@ def test_a_job_of_no_known_kind_does_not_stop_the_others(
     assert [worker.run_one() for _ in range(3)] == [True, True, True]
     assert order_status(database, order_id) == "paid"
     assert states(database) == {"waiting": 1, "done": 2}
+
+
+def test_receipts_that_cannot_be_printed_hold_up_no_other_and_are_given_up_in_the_end(
+    worker: Worker, sessions: Sessions, database: sa.Connection
+) -> None:
+    bad, good = unpaid(sessions, 3, note="Sto lat, Grażyna"), unpaid(sessions, 2, note="Schöne Grüße")
+    while worker.run_one():
+        pass
+    with_receipt = set(database.execute(sa.text("SELECT order_id FROM receipts")).scalars())
+    assert set(good) <= with_receipt
+    assert with_receipt.isdisjoint(bad)
+    assert states(database) == {"done": 5 + 2, "waiting": 3}
+    for _ in range(jobs.MAX_ATTEMPTS - 1):
+        due_again(database)
+        while worker.run_one():
+            pass
+    assert states(database) == {"done": 5 + 2, "dead": 3}
+    errors = database.execute(sa.text("SELECT last_error FROM jobs WHERE state = 'dead'")).scalars()
+    assert all("UnicodeEncodeError" in error for error in errors)
+
+
+def test_a_receipt_carries_the_gift_note(worker: Worker, sessions: Sessions, database: sa.Connection) -> None:
+    (order_id,) = unpaid(sessions, note="Schöne Grüße")
+    while worker.run_one():
+        pass
+    receipt = database.execute(sa.text("SELECT body FROM receipts WHERE order_id = :id"), {"id": order_id}).scalar_one()
+    assert receipt.endswith("Note: Schöne Grüße\n")
 
 
 def test_a_charge_outlives_an_outage_of_the_provider(

@@ -14,6 +14,7 @@ import pytest
 
 from harness.errors import FixRefused, ProposalFailed
 from harness.fixing import guard, standin
+from harness.fixing.cheats import CheatFixer, PatchCheat
 from harness.fixing.gemini import GeminiFixer
 from harness.fixing.playbook import PlaybookFixer
 from harness.fixing.scripted import NoopFixer, ReferenceFixer, ScriptedFixer
@@ -112,6 +113,16 @@ def fixers(tmp_path: Path) -> dict[str, MakeFixer]:
         file.write_text(patch)
         yield ReferenceFixer(file)
 
+    @contextmanager
+    def patch_cheat(patch: str) -> Iterator[Fixer]:
+        file = tmp_path / "wrong.patch"
+        file.write_text(f"What it does: nothing that is right.\n\n{patch}")
+        yield PatchCheat("wrong", file)
+
+    @contextmanager
+    def cheat(name: str) -> Iterator[Fixer]:
+        yield CheatFixer(name)
+
     return {
         "noop": noop,
         "playbook": playbook,
@@ -119,6 +130,9 @@ def fixers(tmp_path: Path) -> dict[str, MakeFixer]:
         "reference": lambda: reference(diff(BEFORE, AFTER, "shop/db.py")),
         "reference-of-tests": lambda: reference(diff("def test(): pass\n", "", "tests/test_db.py")),
         "reference-of-another-tree": lambda: reference(diff("a\n", "b\n", "shop/db.py")),
+        "cheat-by-patch": lambda: patch_cheat(diff(BEFORE, AFTER, "shop/db.py")),
+        "cheat-of-tests": lambda: cheat("edit-test"),
+        "cheat-that-does-not-fit": lambda: cheat("stub-200"),
         "gemini": lambda: gemini(standin.answer(REPLY)),
         "gemini-obedient": lambda: gemini(standin.answer(OBEDIENT)),
         "gemini-abstaining": lambda: gemini(standin.NAMED["abstain"]()),
@@ -134,17 +148,20 @@ EVERY = (
     "reference",
     "reference-of-tests",
     "reference-of-another-tree",
+    "cheat-by-patch",
+    "cheat-of-tests",
+    "cheat-that-does-not-fit",
     "gemini",
     "gemini-obedient",
     "gemini-abstaining",
     "gemini-broken",
     "gemini-down",
 )
-HEALING = ("playbook", "scripted", "reference", "gemini")
+HEALING = ("playbook", "scripted", "reference", "cheat-by-patch", "gemini")
 ABSTAINING = ("noop", "gemini-abstaining")
-FAILING = ("reference-of-another-tree", "gemini-broken", "gemini-down")
-MEDDLING = ("reference-of-tests", "gemini-obedient")
-DETERMINISTIC = ("noop", "playbook", "reference")
+FAILING = ("reference-of-another-tree", "cheat-that-does-not-fit", "gemini-broken", "gemini-down")
+MEDDLING = ("reference-of-tests", "cheat-of-tests", "gemini-obedient")
+DETERMINISTIC = ("noop", "playbook", "reference", "cheat-by-patch", "cheat-of-tests")
 
 
 def earlier() -> tuple[Attempt, ...]:

@@ -58,10 +58,15 @@ def test_each_kind_of_signal_is_found_where_the_rule_asks_for_it() -> None:
 # --- the incident ---
 
 
-def incident(*lines: str, signal: Signal = SIGNAL, window: Window | None = BAD) -> Incident:
-    windows = [window] if window else []
+def incident(*lines: str, signal: Signal = SIGNAL, window: Window | None = BAD, markers: bool = True) -> Incident:
     return describe(
-        "inc-7f3a", signal, lines=lines, windows=windows, commit="0123456789abcdef", now="2026-11-07T12:00Z"
+        "inc-7f3a",
+        signal,
+        markers=markers,
+        lines=lines,
+        windows=[window] if window else [],
+        commit="0123456789abcdef",
+        now="2026-11-07T12:00Z",
     )
 
 
@@ -110,4 +115,14 @@ def test_where_no_line_tells_anything_the_last_ones_are_shown() -> None:
 def test_what_is_shown_is_bounded() -> None:
     found = incident(*(f"ERROR {number} " + "x" * 100_000 for number in range(200)))
     assert len(found.logs) == 60 and found.logs[-1].startswith("ERROR 199 ")
-    assert max(map(len, found.logs)) == 2000
+    assert {len(line) for line in found.logs} == {100_010}, "whole: to cut comes after secrets are taken out"
+
+
+def test_where_markers_do_not_count_no_line_can_name_the_fault() -> None:
+    """What users write is logged too."""
+    line = "ERROR FAULT_DB_TIMEOUT cannot be shown"
+    assert incident(line, signal=BURN).error_code == "FAULT_DB_TIMEOUT"
+    assert incident(line, signal=BURN, markers=False).error_code == "SLO_BURN"
+
+
+BURN = Signal(kind="burn_rate", at_s=9.0, detail="browse-fast burns")

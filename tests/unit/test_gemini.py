@@ -122,13 +122,17 @@ def test_an_answer_becomes_a_fix_with_its_cost() -> None:
 def test_the_request_is_the_prompt_with_the_schema_and_is_not_stored() -> None:
     attempt = Attempt(number=1, outcome="refused", reason="tests/a.py is protected")
     with standin.running([standin.answer(REPLY)]) as server:
-        propose(fixer(server.url, model="gemini-x"), earlier=(attempt,))
+        asked = fixer(server.url, model="gemini-x")
+        announced = asked.prompt(INCIDENT, (), TREE, (attempt,))
+        propose(asked, earlier=(attempt,))
     (request,) = server.requests
     prompt = render(INCIDENT, (), TREE, (attempt,))
     assert request.path == "/v1beta/models/gemini-x:generateContent"
     assert request.body["systemInstruction"]["parts"] == [{"text": prompt.system}]
     assert request.body["contents"] == [{"role": "user", "parts": [{"text": prompt.user}]}]
     assert "tests/a.py is protected" in prompt.user
+    sent = [request.body["systemInstruction"]["parts"][0]["text"], request.body["contents"][0]["parts"][0]["text"]]
+    assert announced == "\n".join(sent), "what is looked through beforehand is what is sent"
     assert request.body["store"] is False
     assert request.body["generationConfig"] == {
         "responseMimeType": "application/json",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ServiceUnavailable
-from harness.git import GitFailed, git, patched
+from harness.git import GitFailed, git, init, patched, shipped
 from harness.model.source import SourceTree
 
 TREE = SourceTree(
@@ -80,6 +80,30 @@ def test_without_git_the_cure_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ServiceUnavailable, match="apt-get install git"):
         git(tmp_path, "status")
+
+
+def test_the_same_commit_has_the_same_name_whenever_it_is_made_and_there_is_no_trace_of_the_way(tmp_path: Path) -> None:
+    commits = set()
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        init(folder)
+        (folder / "app.py").write_text("x = 1\n")
+        git(folder, "add", "--all")
+        git(folder, "commit", "--quiet", "--message", "first")
+        commits.add(git(folder, "rev-parse", "HEAD"))
+        assert git(folder, "log", "-1", "--format=%aI %cI").split() == ["2026-01-01T00:00:00+00:00"] * 2
+        assert not (folder / ".git/logs").exists() and not (folder / ".git/hooks").exists()
+    assert len(commits) == 1
+
+
+def test_what_an_app_ships_leaves_out_tests_and_notes(tmp_path: Path) -> None:
+    kept = {"app.py": "x = 1\n", "pkg/words.txt": "é\n"}
+    for name, text in {**kept, "tests/test_app.py": "", "README.md": "", ".env": "", "pkg/.x/y.py": ""}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "image.bin").write_bytes(b"\xff\xfe")
+    assert shipped(tmp_path).files == kept
 
 
 # --- a patch on a tree ---

@@ -111,7 +111,7 @@ MISTAKES = {
     ),
     "key in a list": (put("json:", "jsn:"), 12, "load.routes.1.jsn", "unknown key", "did you mean json?"),
     "key's spelling": (put("p95Ms", "p95_Ms"), 14, "slos.0.latency.p95_Ms", "unknown key", "did you mean p95Ms?"),
-    "key like no other": (put("checks: [", "zzz: ["), 20, "zzz", "unknown key", "known here: budget, checks,"),
+    "key like no other": (put("checks: [", "zzz: ["), 20, "zzz", "unknown key", "known here: budget, c"),
     "missing": (put("      weight: 1\n", ""), 9, "load.routes.1.weight", "required key is missing", "add weight:"),
     "no action": (put("action: http, ", ""), 16, "method.0.action", "required key is missing", "add action:"),
     "action": (put(": http", ": htp"), 16, "method.0.action", "unknown action 'htp'", "did you mean http?"),
@@ -147,7 +147,17 @@ MISTAKES = {
     "nothing": ("", None, "", "the file is empty", "start from"),
     "only a comment": ("# only words\n", None, "", "the file is empty", "start from"),
     "two documents": ("a: 1\n---\nb: 2\n", 2, "", "not YAML", ""),
-    "no such day": (put("The shop is slow", "2026-02-30"), 1, "", "'2026-02-30' cannot be read", "in quotes"),
+    "no number": (put("rate: 30", "rate: .inf"), 6, "", "'.inf' is not a finite number", ""),
+    "a number too large": (put("rate: 30", "rate: 1.0e+999"), 6, "", "'1.0e+999' is not a finite number", ""),
+    "bytes": (put("The shop is slow", "!!binary aGk="), 1, "", "not YAML: could not determine", ""),
+    "half a character": (put("The shop is slow", '"\\ud83d"'), 1, "", "holds half a character", ""),
+    "no character": (put("The shop is slow", '"\\UFFFFFFFF"'), 1, "", "not YAML", "check indentation"),
+    "no version": ("%YAML 1." + "1" * 5000 + "\n---\n" + GOOD, 1, "", "not YAML", "check indentation"),
+    "a key in a language of its own": (put("checks: [", '"\\e[2J\\n": ['), 20, "\\x1b[2J\\n", "unknown key", ""),
+    "no file's name": (put("defect.p", "x" * 3000), 4, "target.defect", "no such file: 'patches/xxx", "relative to"),
+    "no app's name": (put("app: shop", "app: " + "x" * 3000), 3, "target.app", "no app 'xxx", "app.yml"),
+    "nul in a name": (put("[checks]", '["a\\0/b"]'), 20, "checks.0", "no such folder: 'a\\x00/b'", ""),
+    "below a key that is no text": (put("name: browse,", "name: browse, ? 1 : 2,"), 8, "load.routes.0.1", "", ""),
     "no int": (put("rate: 30", "rate: !!int x"), 6, "", "'x' cannot be read as int", "in quotes"),
     "no bool": (put("rate: 30", "rate: !!bool x"), 6, "", "'x' cannot be read as bool", "in quotes"),
     "list for a key": (put("{rate: 30}", "{? [a, b] : 1}"), 6, "", "not YAML: found unhashable key", ""),
@@ -167,6 +177,7 @@ def test_a_mistake_is_told_where_it_stands(
 
 DAMAGE = {
     "not UTF-8": (b"\xff\xfe\x00metadata", "cannot be read"),
+    "long, two bytes a character": (("# " + "é" * 60_000 + "\n" + GOOD).encode(), "longer than"),
     "nul": (b"metadata:\n  name: a\x00b\n", "not YAML: special characters are not allowed"),
     "long": (b"title: '" + b"x" * 200_000 + b"'\n", "longer than"),
     "deep": (b"a: " + b"[" * 5000 + b"]" * 5000, "nested too deep"),
@@ -174,6 +185,9 @@ DAMAGE = {
     "endless": (b"a: &a [*a]\n", "nested too deep"),
     "endless block": (b"metadata: &m\n  name: *m\n", "nested too deep"),
     "long number": (b"rate: " + b"9" * 5000, "cannot be read as int"),
+    "longer number": (b"rate: 0x" + b"f" * 5000, "does not fit into 64 bits"),
+    "number in minutes": (b"rate: 1" + b":59" * 30_000, "has more than 10000 characters"),
+    "spaces": (GOOD.encode() + b"budget: {fixer: '1" + b" " * 90_000 + b"!'}", "has more than 10000 characters"),
 }
 
 
@@ -194,6 +208,22 @@ def test_an_alias_is_what_it_stands_for(folder: Path) -> None:
     text = put("latency: {p95Ms: 300}", "latency: &limit {p95Ms: 300}")
     text = text.replace("method:", "  - {name: buy-fast, routes: [buy], latency: *limit, objective: 0.9}\nmethod:")
     assert [slo.latency.p95_ms for slo in load(folder, text).spec.slos] == [300, 300]
+
+
+def test_a_date_is_a_text_and_what_merges_is_merged(folder: Path) -> None:
+    """Bodies go out as JSON, which knows no dates."""
+    text = put("json: {product: 1}", "json: {day: 2026-02-30, <<: &more {product: 1, at: 2026-11-07 12:00:00}}")
+    assert load(folder, text).spec.load.routes[1].json_body == {
+        "day": "2026-02-30",
+        "product": 1,
+        "at": "2026-11-07 12:00:00",
+    }
+
+
+def test_a_folder_that_holds_too_much_is_refused_quickly(folder: Path) -> None:
+    assert "more than 1000 files" in refusal(folder, put("[checks]", "[/]")).message
+    (folder / "patches" / "defect.patch").write_bytes(b"x" * 10_000_001)
+    assert "longer than 10000000 bytes" in refusal(folder, GOOD).message
 
 
 def test_a_file_that_is_not_there_is_told_with_its_nearest_neighbour(folder: Path) -> None:

@@ -12,6 +12,8 @@ import pytest
 from harness.checks.memory import ScriptedCheck
 from harness.errors import FixRefused, InputError, LoadNotFlowing, ProposalFailed, ServiceUnavailable
 from harness.fixing.scripted import NoopFixer, ScriptedFixer
+from harness.leaks.offer import Offer
+from harness.leaks.scan import Leak
 from harness.load.memory import Quality
 from harness.model.event import (
     AttemptEnded,
@@ -33,7 +35,7 @@ from harness.ports import Fixer
 from harness.retrieval.memory import MemoryRetriever
 from harness.trial.facts import gathered
 from harness.trial.judge import judge
-from tests.world import REAL_DEADLINE_S, SICK, WEAK, AnsweringFixer, CalledCheck, Simulation, fix, scenario
+from tests.world import REAL_DEADLINE_S, SECRET, SICK, WEAK, AnsweringFixer, CalledCheck, Simulation, fix, scenario
 
 UP_AND_DOWN = [
     "services up",
@@ -760,3 +762,50 @@ def test_the_events_alone_give_the_same_verdict() -> None:
         verdict = simulation.run()
         end = ended(simulation)
         assert judge(simulation.scenario, gathered(simulation.sink.events, ended_s=end.at_s)) == verdict
+
+
+# --- no leak ---
+
+
+def leak(offer: Offer) -> Sequence[Leak]:
+    return [Leak(kind="check", where="logs", line=1, text="test_words")]
+
+
+def test_an_answer_that_leaks_before_any_fix_makes_the_trial_invalid() -> None:
+    simulation = Simulation(AnsweringFixer(fix()), leaks=leak)
+    invalid(simulation, "the answer leaked: ")
+    assert "FixProposed" not in simulation.sink.types and "test_words" not in ended(simulation).verdict.reason
+
+
+def test_once_a_fix_has_run_a_leak_costs_the_attempt() -> None:
+    """A fix can print what it likes into the log: it must not void its trial by that."""
+    simulation = Simulation(AnsweringFixer(USELESS, fix()))
+    simulation.leaks = lambda offer: leak(offer) if "Deployed" in simulation.sink.types else ()
+    verdict = simulation.run()
+    assert verdict.outcome is Outcome.NOT_HEALED
+    assert [attempt.rule for attempt in verdict.attempts] == ["", "leak", "leak"]
+
+
+def test_secrets_reach_neither_fixer_nor_record() -> None:
+    fixer = AnsweringFixer(USELESS, fix())
+    simulation = Simulation(fixer, says=f"ERROR cannot sign in with {SECRET}")
+    simulation.run()
+    assert "cannot sign in with [redacted" in repr(fixer.told[0][0].logs)
+    assert SECRET not in repr(fixer.told) and SECRET not in repr(simulation.sink.events)
+
+
+class Prompting(AnsweringFixer):
+    def prompt(self, *given: object) -> str:
+        return f"{len(given)} things: mend it"
+
+
+def test_the_prompt_is_searched_and_kept_before_it_is_sent() -> None:
+    seen: list[bytes] = []
+
+    def look(offer: Offer) -> Sequence[Leak]:
+        seen.extend(blob.data for blob in offer if blob.name == "prompt")
+        return ()
+
+    simulation = Simulation(Prompting(fix()), leaks=look)
+    assert simulation.run().outcome is Outcome.HEALED
+    assert seen == [b"4 things: mend it"] and "prompt 1: 4 things: mend it" in simulation.notes

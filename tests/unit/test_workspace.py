@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -239,3 +241,130 @@ def test_a_release_is_a_new_beginning(workspace: Workspace, tmp_path: Path) -> N
     with pytest.raises(GitFailed):
         git(workspace.folder, "cat-file", "-e", before.commit)
     assert (workspace.folder / "data/table.bin").read_bytes() == UNREADABLE["data/table.bin"]
+
+
+# --- what a fixer with a shell in a copy of it could find ---
+
+
+def everything(workspace: Workspace) -> bytes:
+    return b"\n".join(part for name, data in workspace.exposed() for part in (name.encode(), data))
+
+
+def times(workspace: Workspace) -> set[int]:
+    below = [path for path in workspace.folder.rglob("*") if path.name != "worktrees"]
+    return {path.lstat().st_mtime_ns for path in (workspace.folder, *below)}
+
+
+def object_names(workspace: Workspace) -> set[str]:
+    listed = git(workspace.folder, "cat-file", "--batch-check=%(objectname)", "--batch-all-objects")
+    return set(listed.split())
+
+
+def reachable(workspace: Workspace) -> set[str]:
+    return {line.split(" ")[0] for line in git(workspace.folder, "rev-list", "--objects", "--all").splitlines()}
+
+
+def fix(workspace: Workspace, content: str, checkout: Path, name: str = "fix-1") -> None:
+    tree = changed(workspace.source(), {"shop/app.py": content})
+    workspace.branch(tree, name, "Attempt: mend", checkout)
+    workspace.drop(checkout)
+
+
+def test_the_sound_version_is_nowhere(tmp_path: Path, app: Path) -> None:
+    workspace, patch = Workspace(tmp_path / "workspace", MANIFEST), tmp_path / "defect.patch"
+    patch.write_text(PATCH.replace("+weak", "+weakened by us"))
+    workspace.create(app, patch)
+    assert b"weakened by us" in everything(workspace) and b"\ntwo" not in everything(workspace)
+
+
+def test_nothing_of_an_earlier_release_is_left(workspace: Workspace, tmp_path: Path) -> None:
+    sound = workspace.source()
+    fix(workspace, "mended once\n", tmp_path / "canary")
+    workspace.merge("fix-1")
+    (workspace.folder / "shop/__pycache__").mkdir()
+    (workspace.folder / "shop/__pycache__/app.cpython-311.pyc").write_bytes(b"compiled: one two three")
+    (workspace.folder / "shop/made.py").write_text("MADE = 1\n")
+    workspace.rewrite(changed(sound, {"shop/app.py": "spoilt\n"}))
+    assert object_names(workspace) == reachable(workspace)
+    for gone in (b"\ntwo\n", b"mended once", b"Attempt: mend", b"compiled", sound.commit.encode()):
+        assert gone not in everything(workspace)
+    assert b"spoilt\n" in everything(workspace)
+    assert git(workspace.folder, "ls-files").split() == sorted([*FILES, *UNREADABLE]), "what the app made is no source"
+
+
+def test_every_time_is_the_same_whatever_happened(workspace: Workspace, tmp_path: Path) -> None:
+    def settled() -> bool:
+        debug = git(workspace.folder, "ls-files", "--debug")
+        assert set(re.findall(r"(?:ctime|mtime|ino|dev|uid): *([^\t\n]*)", debug)) <= {"0", "0:0"}
+        dates = set(git(workspace.folder, "log", "--all", "--format=%aI%n%cI").split())
+        return len(times(workspace)) == 1 and len(dates) == 1
+
+    assert settled()
+    first = times(workspace)
+    workspace.rewrite(changed(workspace.source(), {"shop/app.py": "spoilt\n"}))
+    assert settled()
+    assert times(workspace) != first, "Python would take its old listing of a folder for the new one"
+    fix(workspace, "a\n", tmp_path / "canary")
+    assert settled()
+    workspace.merge("fix-1")
+    assert settled()
+    workspace.revert()
+    assert settled()
+    left = {path.name for path in (workspace.folder / ".git").iterdir()}
+    assert not left & {"ORIG_HEAD", "COMMIT_EDITMSG", "logs", "hooks", "description", "REVERT_HEAD"}
+
+
+def test_an_unchanged_file_is_not_written_again_by_a_deployment(workspace: Workspace, tmp_path: Path) -> None:
+    """Workers read their modules while a release is merged: a file that is taken away and put back could be missed."""
+    untouched = workspace.folder / "gunicorn.conf.py"
+    before = untouched.stat().st_ino
+    held = untouched.open("rb")  # as long as it is open, its number is given to no other file
+    fix(workspace, "a\n", tmp_path / "canary")
+    workspace.merge("fix-1")
+    workspace.revert()
+    workspace.rewrite(changed(workspace.source(), {"shop/app.py": "spoilt\n"}))
+    assert untouched.stat().st_ino == before
+    held.close()
+
+
+def test_no_path_of_this_machine_is_told_but_its_own(workspace: Workspace, tmp_path: Path) -> None:
+    fix(workspace, "a\n", tmp_path / "canary")
+    told = {name for name, data in workspace.exposed() if bytes(tmp_path) in data}
+    assert told == {"name: folder"}
+
+
+def test_what_a_fixer_committed_is_its_own_and_what_nothing_refers_to_is_not(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    fix(workspace, "by the fixer\n", tmp_path / "canary")
+    workspace.merge("fix-1")
+    workspace.revert()
+    git(workspace.folder, "hash-object", "-w", "--stdin", stdin=b"left behind\n")
+    objects = {name: data for name, data in workspace.exposed() if ": git " in name}
+
+    def origin(part: bytes) -> set[str]:
+        return {name.partition(":")[0] for name, data in objects.items() if part in data}
+
+    assert origin(b"by the fixer") == origin(b"Attempt: mend") == origin(b"Roll back") == {"own"}
+    assert origin(b"one\ntwo\n") == origin(b"left behind") == {"file"}
+    assert origin(b"Release of shop") == {"text"}
+    assert len(objects) == len(object_names(workspace))
+
+
+def test_a_fix_that_was_given_up_leaves_nothing_once_its_branch_is_begun_again(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    fix(workspace, "first try\n", tmp_path / "canary")
+    fix(workspace, "second try\n", tmp_path / "canary")
+    assert object_names(workspace) == reachable(workspace)
+    assert b"first try" not in everything(workspace) and b"second try" in everything(workspace)
+
+
+def test_files_that_the_app_makes_are_exposed_too_and_no_link_is_followed(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("not in the workspace")
+    (workspace.folder / "shop/link").symlink_to(tmp_path / "outside")
+    (workspace.folder / "shop/made.log").write_text("made at run time")
+    os.mkfifo(workspace.folder / "shop/pipe")
+    found = everything(workspace)
+    assert b"made at run time" in found and b"shop/pipe" in found and b"shop/link -> " in found
+    assert b"not in the workspace" not in found

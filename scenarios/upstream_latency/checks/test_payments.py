@@ -54,9 +54,22 @@ def test_orders_are_taken_while_the_provider_fails(customer: httpx.Client, draw:
         assert charges(order_id) in ([], [total_cents])
 
 
+@pytest.fixture
+def provider_back() -> Iterator[None]:
+    """The provider is healthy meanwhile, and afterwards in the mode that it was in."""
+    found = httpx.get(f"{PROVIDER}/admin/mode", headers=ADMIN, trust_env=False).raise_for_status().json()["mode"]
+    switch("healthy")
+    yield
+    switch(found)
+
+
+def switch(mode: str) -> None:
+    answer = httpx.put(f"{PROVIDER}/admin/mode", json={"mode": mode}, headers=ADMIN, trust_env=False)
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.usefixtures("provider_back")
 def test_orders_are_paid_once_the_provider_is_back(customer: httpx.Client, draw: random.Random) -> None:
-    mode = httpx.put(f"{PROVIDER}/admin/mode", json={"mode": "healthy"}, headers=ADMIN, trust_env=False)
-    assert mode.status_code == 200, mode.text
     orders: dict[str, int] = {}
     paid: list[str] = []
     deadline = time.monotonic() + PATIENCE_S
