@@ -6,6 +6,7 @@ from pathlib import Path
 
 from harness.loading import load_scenario
 from harness.model.verdict import Verdict
+from harness.services.containment import Isolation
 from harness.settings import Settings
 from harness.trial.run import run_trial
 from harness.wiring import Options, wired
@@ -20,6 +21,7 @@ def run(
     results: Path | str = "results",
     learn: bool = False,
     withdraw: bool = False,
+    isolation: Isolation = "auto",
     track: bool = True,
     console: bool = False,
 ) -> Verdict:
@@ -33,6 +35,7 @@ def run(
         learn=learn,
         track=track,
         withdraw=withdraw,
+        isolation=isolation,
     )
     with wired(loaded, options, Settings.read(), show=console) as ready:
         verdict = run_trial(ready.world)

@@ -32,6 +32,7 @@ from harness.model.source import SourceTree
 from harness.model.verdict import Trial
 from harness.ports import Retriever, Sink
 from harness.redaction import secrets_in
+from harness.services.containment import Containment, Isolation, contained
 from harness.services.postgres import Postgres, postgres_running
 from harness.services.supervisor import Child, Supervisor
 from harness.settings import Settings
@@ -63,6 +64,7 @@ class Options:
     learn: bool = False
     track: bool = True
     withdraw: bool = False
+    isolation: Isolation = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +88,8 @@ class Wired:
 def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show: bool) -> Iterator[Wired]:
     """A real world for one trial. InputError before anything is started; all that is started ends with the block."""
     chosen = choose_fixer(options.fixer, loaded, settings)
-    trial = _trial(loaded, options, chosen)
+    containment = contained(options.isolation, services=(settings.database_url, settings.redis_url))
+    trial = _trial(loaded, options, chosen, containment)
     folder = options.results.resolve() / trial.id
     learned = loaded.kb if options.learn and loaded.kb else folder / "learned"
     retriever = choose_retriever(options.retriever, loaded.kb, learned)
@@ -105,7 +108,9 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
         fan_out = stack.enter_context(FanOut([journal, recorder], console))
         tracker = _tracker(supervisor, folder) if options.track else None
         services = _Services(supervisor, recorder, options.results.resolve(), folder / "logs", settings)
-        world = _world(loaded, trial, chosen, options, retriever, supervisor, services, folder, fan_out, settings)
+        world = _world(
+            loaded, trial, chosen, options, containment, retriever, supervisor, services, folder, fan_out, settings
+        )
         yield Wired(world=world, folder=folder, tracker=tracker, fan_out=fan_out)
 
 
@@ -143,6 +148,7 @@ def _world(
     trial: Trial,
     chosen: Chosen,
     options: Options,
+    containment: Containment,
     retriever: Retriever,
     supervisor: Supervisor,
     services: _Services,
@@ -160,8 +166,11 @@ def _world(
             redis_url=settings.redis_url,
             logs=logs,
             seed=trial.seed,
+            connections=spec.target.connections,
         ),
         logs=logs,
+        containment=containment,
+        memory_mb=spec.target.memory_mb,
     )
     load = LocustLoad(
         spec.load,
@@ -182,7 +191,7 @@ def _world(
         target=target,
         load=load,
         faults=tuple(
-            fault(one, target=target, patched=_patcher(loaded), waiting=lambda event: 1) for one in spec.method
+            fault(one, target=target, patched=_patcher(loaded), waiting=target.waiting) for one in spec.method
         ),
         retriever=retriever,
         fixer=chosen.fixer,
@@ -242,7 +251,7 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _trial(loaded: LoadedScenario, options: Options, chosen: Chosen) -> Trial:
+def _trial(loaded: LoadedScenario, options: Options, chosen: Chosen, containment: Containment) -> Trial:
     name, now = loaded.spec.metadata.name, datetime.now(UTC)
     return Trial(
         id=f"{now:%Y%m%d-%H%M%S}-{name}-{re.sub('[^A-Za-z0-9_.-]', '-', chosen.fixer.name)}-{secrets.token_hex(4)}",
@@ -254,6 +263,7 @@ def _trial(loaded: LoadedScenario, options: Options, chosen: Chosen) -> Trial:
         seed=options.seed if options.seed is not None else random.randrange(2**31),  # noqa: S311 - a seed is no secret
         commit=_commit(),
         started_at=utc_now(),
+        isolation=containment.text,
     )
 
 

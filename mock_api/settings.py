@@ -29,17 +29,11 @@ class Settings(BaseModel):
     latency_max_s: _Seconds = Field(8.0, alias="API_FAULT_LATENCY_MAX_S")
     error_share: _Share = Field(0.3, alias="API_FAULT_ERROR_SHARE", description="requests that fail at once")
     capacity_per_s: int = Field(
-        50,
-        alias="API_CAPACITY_PER_S",
-        ge=1,
-        le=10_000,
-        description="requests a second that an overloaded service bears",
+        40, alias="API_CAPACITY_PER_S", ge=1, le=10_000, description="what an overloaded service bears"
     )
     busy_s: _Seconds = Field(0.1, alias="API_CAPACITY_BUSY_S", description="what any answer takes it")
-    stumble_s: _Seconds = Field(
-        2.0, alias="API_CAPACITY_STUMBLE_S", description="so long it refuses everybody at first"
-    )
-    stumble_every_s: _Life = Field(15.0, alias="API_CAPACITY_STUMBLE_EVERY_S", description="and again so often")
+    stumble_s: _Seconds = Field(3.0, alias="API_CAPACITY_STUMBLE_S", description="when it refuses everybody")
+    stumble_every_s: _Life = Field(20.0, alias="API_CAPACITY_STUMBLE_EVERY_S")
     client_id: str = Field("shop", alias="API_CLIENT_ID")
     client_secret: SecretStr = Field(SecretStr("for-trials-on-one-machine-only"), alias="API_CLIENT_SECRET")
     token_life_s: _Life = Field(3600.0, alias="API_TOKEN_LIFE_S")

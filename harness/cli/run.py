@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.api import run
+from harness.services.containment import Isolation
 from harness.sinks.journal import verdict_json
 
 
@@ -24,6 +25,13 @@ from harness.sinks.journal import verdict_json
 )
 @click.option("--learn", is_flag=True, help="On heal, add the incident to kb/ and not to this run's folder alone.")
 @click.option("--withdraw", is_flag=True, help="In the end take the fix away again: the harm must come back.")
+@click.option(
+    "--isolation",
+    type=click.Choice(["auto", "strict", "none"]),
+    default="auto",
+    show_default=True,
+    help="How the app is kept apart: as well as this machine can, wholly or not at all, or by its environment alone.",
+)
 @click.option("--no-track", is_flag=True, help="Leave MLflow out.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as one JSON object; progress goes to stderr.")
 def command(
@@ -34,6 +42,7 @@ def command(
     results: Path,
     learn: bool,
     withdraw: bool,
+    isolation: Isolation,
     no_track: bool,
     as_json: bool,
 ) -> None:
@@ -53,6 +62,7 @@ def command(
         results=results,
         learn=learn,
         withdraw=withdraw,
+        isolation=isolation,
         track=not no_track,
         console=True,
     )

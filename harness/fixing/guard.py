@@ -5,6 +5,7 @@ A fix is data from outside, so all that is not plainly allowed is refused, with 
 
 from __future__ import annotations
 
+import codecs
 import io
 import re
 import tokenize
@@ -35,7 +36,7 @@ def may_edit(tree: SourceTree, path: str) -> bool:
 
     Globs: ``**`` crosses folders, ``*`` and ``?`` stay within one, all else is literal. Protected wins; a protected
     glob also covers everything below a folder that it matches, and does not care about upper and lower case. A package
-    that would take a protected module's place is protected too.
+    that would take a protected module's place is protected too, and so is a module in a protected folder's place.
     """
     try:
         _check_path(path, tree.files)
@@ -113,25 +114,29 @@ def _complaint(path: str) -> str:
         return "is not a plain relative path"
     if any(part != part.strip() or part.endswith(".") for part in parts):
         return "has a part that begins or ends in a space or ends in a dot"
-    # NFKC also folds look-alikes such as full-width letters, which some file systems take for the same name
-    if any(unicodedata.normalize("NFKC", part).casefold() in _GIT_OWN for part in parts):
+    if any(_folded(part) in _GIT_OWN for part in parts):
         return "belongs to git"
     return ""
+
+
+def _folded(path: str) -> str:
+    """The same for names that a file system or a reader could take for one: by case, or letters of another width."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", path).casefold())
 
 
 def _collision(path: str, files: Collection[str]) -> str:
     """How a path that is not among the files clashes with them, or an empty string."""
     if path in files:
         return ""
-    ours = {prefix.casefold(): prefix for prefix in _prefixes(path)}
+    ours = {_folded(prefix): prefix for prefix in _prefixes(path)}
     for other in files:
         if other.startswith(f"{path}/"):
             return "is a folder"
         if path.startswith(f"{other}/"):
             return f"lies below {other!r}, which is a file"
         for prefix in _prefixes(other):
-            if ours.get(prefix.casefold(), prefix) != prefix:
-                return f"differs only in upper and lower case from {prefix!r}"
+            if ours.get(_folded(prefix), prefix) != prefix:
+                return f"differs only in case or in look-alike letters from {prefix!r}"
     return ""
 
 
@@ -143,12 +148,17 @@ def _prefixes(path: str) -> Iterator[str]:
 
 def _check_permission(tree: SourceTree, path: str) -> None:
     cure = "Leave protected files as they are and mend the cause in an editable file."
-    for prefix in _prefixes(path):
+    for prefix in (*_prefixes(path), *_prefixes(_folded(path))):
         if matches(tree.protected, prefix, ignore_case=True):
             raise _refused("protected", f"{path} is protected", cure)
         module = f"{prefix}.py"  # Python imports the folder app/x in place of the module app/x.py
         if module in tree.files and matches(tree.protected, module, ignore_case=True):
             raise _refused("protected", f"{path} would hide {module}, which is protected", cure)
+    inside = f"{path.removesuffix('.py')}/"  # and the module app/x.py in place of a folder app/x without __init__.py
+    if path not in tree.files and path.endswith(".py"):
+        for name in tree.files:
+            if name.startswith(inside) and matches(tree.protected, name, ignore_case=True):
+                raise _refused("protected", f"{path} would hide {name}, which is protected", cure)
     if not matches(tree.editable, path):
         cure = f"Edit only files that match one of: {', '.join(tree.editable) or '(none)'}."
         raise _refused("protected", f"{path} is not among the editable files", cure)
@@ -204,7 +214,10 @@ def _check_python(path: str, raw: bytes) -> None:
     """Compile what Python would read from disk. Nothing of it runs."""
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
-        if encoding not in ("utf-8", "utf-8-sig"):  # a reviewer would read other code than Python does
+        if codecs.lookup(encoding).name not in (
+            "utf-8",
+            "utf-8-sig",
+        ):  # a reviewer would read other code than Python does
             raise _refused("encoding", f"{path} declares the encoding {encoding}", "Remove the coding line: use UTF-8.")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -6,9 +6,9 @@ One flat edit object serves all kinds: providers support JSON Schema in parts, a
 from __future__ import annotations
 
 import re
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from harness.errors import ProposalFailed
 from harness.model.fix import Cost, DeleteFile, Edit, Fix, ReplaceText, WriteFile
@@ -63,14 +63,18 @@ class ReplyEdit(BaseModel):
 
 
 class Reply(BaseModel):
-    """The output contract."""
+    """The output contract. Of a list the first wrong entry is told: a million complaints would fill the memory."""
 
     model_config = _CONFIG
 
     root_cause: str = Field(description="what is wrong in the code, and how the evidence shows it")
     remediation: str = Field(default="", description="what the edits change and why that heals; one line first")
-    edits: list[ReplyEdit] = Field(default=[], description="applied in order; empty when abstaining")
-    verification: list[str] = Field(default=[], description="how to see that it worked, one step an entry")
+    edits: Annotated[list[ReplyEdit], FailFast()] = Field(
+        default=[], description="applied in order; empty when abstaining"
+    )
+    verification: Annotated[list[str], FailFast()] = Field(
+        default=[], description="how to see that it worked, one step an entry"
+    )
     confidence: float = Field(ge=0, le=1, description="probability that the edits heal the outage")
     abstain: bool = Field(default=False, description="true when no change to the code is right")
 

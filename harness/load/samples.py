@@ -21,6 +21,8 @@ from dataclasses import dataclass
 
 from harness.model.window import RouteWindow, Window
 
+_LINE_BYTES = 1 << 20  # the generator's are a thousandth of it
+_BEFORE_S, _AFTER_S = -1.0, 1e9  # what no time of a trial lies outside of: a window too far away would never end
 _SETTLE_MARGIN_S = 0.1  # between the end of a request and its line being read
 
 
@@ -62,8 +64,11 @@ class Samples:
         for line in lines:
             try:
                 self._take(json.loads(line))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 self.garbage += 1
+        if len(self._rest) > _LINE_BYTES:
+            self._rest = b""  # what is left of that line is garbage too
+            self.garbage += 1
 
     def decided(self, now_s: float) -> list[Window]:
         """The windows decided by ``now_s`` and not returned before, in order. None is left out: zero is evidence."""
@@ -81,18 +86,18 @@ class Samples:
             case "sent" | "dropped" as kind:
                 self._arrive(line, dropped=kind == "dropped")
             case "done":
-                number, end_s, right = _whole(line["n"]), _number(line["end"]) - self._origin, line["right"] is True
+                number, end_s, right = _whole(line["n"]), self._time(line["end"]), line["right"] is True
                 arrival = self._open.pop(number)
                 arrival.end_s, arrival.right = end_s, right
             case "ready":
-                start_s = _number(line["at"]) - self._origin
+                start_s = self._time(line["at"])
                 self.start_s = start_s if self.start_s is None else self.start_s
             case kind:
                 raise ValueError(f"a line of the unknown kind {kind!r}")
 
     def _arrive(self, line: dict[str, object], *, dropped: bool) -> None:
         number, lag_s, route = _whole(line["n"]), _number(line["lag"]), line["route"]
-        due_s = _number(line["due"]) - self._origin
+        due_s = self._time(line["due"])
         if not isinstance(route, str):
             raise TypeError("a route is a text")
         if self.start_s is None:
@@ -106,6 +111,13 @@ class Samples:
         self._lags_s[index].append(lag_s)
         if index < self._decided:  # so late that its own window is gone: the next one tells
             self._lags_s[self._decided].append(lag_s)
+
+    def _time(self, value: object) -> float:
+        """In seconds since the trial began. ValueError where that cannot be."""
+        seconds = _number(value) - self._origin
+        if not _BEFORE_S <= seconds <= _AFTER_S:
+            raise ValueError(f"{value!r} is no time of this trial")
+        return seconds
 
     def _decision_s(self, index: int) -> float:
         assert self.start_s is not None
@@ -168,12 +180,12 @@ def _fate(arrival: _Arrival, age_s: float, as_of_s: float, limit_s: float) -> st
 
 
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise TypeError(f"{value!r} is no number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _AFTER_S:
+        raise TypeError("no number that could be meant")
     return float(value)
 
 
 def _whole(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{value!r} is no whole number")
+        raise TypeError("no whole number")
     return value

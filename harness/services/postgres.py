@@ -10,7 +10,7 @@ import importlib.util
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import LiteralString
@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from harness.errors import ServiceUnavailable
 from harness.services import pgdata
+from harness.services.pgaccess import AppDatabase, app_database, closed, drop_app, password_file
 from harness.services.ready import NotYet, wait_until
 from harness.services.supervisor import Child, Supervisor, free_port
 from harness.services.unprivileged import can_reach, reachable_copy
@@ -50,7 +51,7 @@ class Postgres:
     server: Child | None = None
 
     def url(self, database: str) -> str:
-        """The address of a database, as libpq takes it: ``postgresql://user@127.0.0.1:port/database``."""
+        """The address of a database, as libpq takes it: ``postgresql://user:password@127.0.0.1:port/database``."""
         return urlsplit(self.server_url)._replace(path=f"/{quote(database, safe='')}").geturl()
 
     def create_database(self, name: str) -> None:
@@ -63,25 +64,29 @@ class Postgres:
         """Closes the connections to it first. Nothing happens when there is none. Raises ServiceUnavailable."""
         _administer(self.url(self.home), "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
 
+    def app_database(self, name: str, connections: int | None) -> AbstractContextManager[AppDatabase]:
+        """A database for an app, with a user that may do nothing else; gone when left."""
+        return app_database(self.url(self.home), name, connections=connections, required=self.server is not None)
+
     def drop_databases(self, prefix: str) -> None:
-        """Every database whose name begins so: what killed trials have left behind. Raises ServiceUnavailable."""
+        """Every database whose name begins so, and its user: what killed trials left. Raises ServiceUnavailable."""
         import psycopg  # noqa: PLC0415 - as below
 
+        found = "SELECT datname FROM pg_database WHERE starts_with(datname, %(p)s) UNION "
+        found += "SELECT rolname FROM pg_roles WHERE starts_with(rolname, %(p)s)"
         try:
-            with psycopg.connect(self.url(self.home)) as connection:
-                names = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [prefix])
-                found = [str(name) for (name,) in names]
+            with psycopg.connect(self.url(self.home), autocommit=True) as connection:
+                for (name,) in connection.execute(found, {"p": prefix}).fetchall():
+                    drop_app(connection, str(name))
         except psycopg.Error as error:
             raise ServiceUnavailable(f"PostgreSQL: {error}", cure="see the server's log") from error
-        for name in found:
-            self.drop_database(name)
 
 
 @contextmanager
 def postgres_running(
     supervisor: Supervisor, *, data: Path, log: Path, external_url: str | None = None
 ) -> Iterator[Postgres]:
-    """Yields a server on a free port of 127.0.0.1 that trusts every local user; ``data`` is kept for the next run.
+    """Yields a server on a free port of 127.0.0.1 that asks for passwords; ``data`` is kept for the next run.
 
     With ``external_url`` nothing is started: that server is checked, and the database that the URL names is ``home``.
     Raises ServiceUnavailable, also when another process uses ``data``.
@@ -93,11 +98,12 @@ def postgres_running(
             return
         uid = pgdata.server_uid(data)
         programs = _programs(uid)
-        pgdata.ensure(data, uid, lambda folder: _initdb(supervisor, programs, folder, log, uid))
+        pgdata.ensure(data, uid, lambda folder: _initdb(supervisor, programs, data, folder, log, uid))
         pgdata.await_unused(data)
+        password = closed(data, programs, uid, _USER)
         server, port = _start(supervisor, programs, data, log, uid)
         try:
-            yield _ready(server, port)
+            yield _ready(server, port, password)
         finally:
             server.stop()
 
@@ -127,7 +133,8 @@ def _system_programs() -> Path:
     return Path(found).resolve().parent
 
 
-def _initdb(supervisor: Supervisor, programs: Path, folder: Path, log: Path, uid: int | None) -> None:
+def _initdb(supervisor: Supervisor, programs: Path, data: Path, folder: Path, log: Path, uid: int | None) -> None:
+    password_file(data).unlink(missing_ok=True)  # of data that is gone
     command = [str(programs / "initdb"), "-D", pgdata.address(folder, uid), "-U", _USER, "-A", "trust"]
     command += ["-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
     child = supervisor.start("initdb", command, env=_ENV, cwd=folder, log=log, uid=uid)
@@ -160,10 +167,10 @@ def _start(supervisor: Supervisor, programs: Path, data: Path, log: Path, uid: i
     return server, port
 
 
-def _ready(server: Child, port: int) -> Postgres:
+def _ready(server: Child, port: int, password: str) -> Postgres:
     import psycopg  # noqa: PLC0415 - see _administer
 
-    first = Postgres(server_url=f"postgresql://{_USER}@127.0.0.1:{port}", home="postgres", server=server)
+    first = Postgres(server_url=f"postgresql://{_USER}:{password}@127.0.0.1:{port}", home="postgres", server=server)
 
     def answers() -> bool:
         try:
@@ -177,6 +184,8 @@ def _ready(server: Child, port: int) -> Postgres:
         found = connection.execute("SELECT FROM pg_database WHERE datname = %s", [HOME]).fetchone()
     if found is None:
         first.create_database(HOME)
+    for name in (HOME, first.home, "template1"):
+        _administer(first.url(first.home), "REVOKE CONNECT ON DATABASE {} FROM PUBLIC", name)
     return Postgres(server_url=first.server_url, home=HOME, server=server)
 
 

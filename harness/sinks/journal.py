@@ -133,7 +133,7 @@ def read_verdict(folder: Path) -> Verdict | None:
         return None
     try:
         return _verdicts().validate_python(json.loads(path.read_bytes()))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a verdict: {_what(error)}", cure=_START_OVER) from error
 
 
@@ -194,7 +194,7 @@ def _value(adapter: TypeAdapter[_T], line: bytes, where: str) -> _T:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: damaged: {_what(error)}", cure=_START_OVER) from error
     raise InputError(
-        f"{where}: written in version {version!r} of the journal; this program reads version {VERSION}",
+        f"{where}: written in version {repr(version)[:80]} of the journal; this program reads version {VERSION}",
         cure="read it with the version of the harness that wrote it, or run the trial again",
     )
 

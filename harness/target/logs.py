@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _CHUNK = 1 << 20  # bytes read at most of a file in one look: a flood of logs delays nobody
-_BEHIND = 8 << 20  # bytes not read yet from which on most of them are skipped
+_BEHIND = 16 << 20  # bytes not read yet from which on most of them are skipped
 _SEARCHED = 16 << 20  # bytes of what is skipped that are searched for telling lines
 _TELLING = b"FAULT_"
 _TELLING_LINES = 20  # that are kept of what is skipped
 _HEAD, _GAP, _TAIL = 6144, b" ... ", 2048  # bytes that are kept of a longer line
+_SAYS_NOTHING = b" \t\r\v\f\0."  # the dot too: a line of spaces that was cut
 _LONGEST = _HEAD + len(_GAP) + _TAIL
 _SEEN = 64  # bytes by which a file is known again
 
@@ -105,17 +106,15 @@ def _telling_lines(descriptor: int, begin: int, end: int) -> list[bytes]:
             start, stop = chunk.rfind(b"\n", 0, at) + 1, chunk.find(b"\n", at)
             if start and stop >= 0:
                 found.append(_cut(_clean(chunk[start:stop])))
-            if stop < 0 or len(found) >= _TELLING_LINES:
-                break
-            at = chunk.find(_TELLING, stop)
-        if len(found) >= _TELLING_LINES:
-            break
+            if len(found) == _TELLING_LINES:
+                return found
+            at = chunk.find(_TELLING, stop) if stop >= 0 else -1
     return found
 
 
 def _clean(line: bytes) -> bytes:
-    """Without white space around it, and without the NULs that fill a hole where a file was truncated under its app."""
-    return line.strip(b" \t\r\n\v\f\0") and line.lstrip(b"\0")
+    """Without the NULs that fill the hole where a file was truncated under its app; empty where nothing is said."""
+    return line.lstrip(b"\0") if line.strip(_SAYS_NOTHING) else b""
 
 
 def _cut(line: bytes) -> bytes:

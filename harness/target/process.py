@@ -14,14 +14,17 @@ from pathlib import Path
 
 import psutil
 
-from harness.errors import FixRefused, MeasurementError, TargetNotReady
+from harness.errors import FixRefused, MeasurementError, ServiceUnavailable, TargetNotReady
 from harness.git import GitFailed
 from harness.model.app import AppManifest, Command
 from harness.model.source import Deployment, Endpoints, SourceTree
 from harness.redaction import secrets_in
+from harness.services.containment import Containment, contained
 from harness.services.ready import http_ready, wait_until
+from harness.services.sandbox import Role, sandboxed
 from harness.services.supervisor import Child, Supervisor, free_port
 from harness.target.logs import LogTail
+from harness.target.oom import MemoryLimit
 from harness.target.surroundings import Surroundings, with_interpreter
 from harness.target.workspace import Workspace
 
@@ -54,7 +57,12 @@ class ProcessTarget:
         surroundings: Surroundings,
         logs: Path,
         ready_timeout_s: float = _READY_TIMEOUT_S,
+        containment: Containment | None = None,
+        memory_mb: int | None = None,
     ) -> None:
+        """``containment`` None: as much as this machine has. A web process over ``memory_mb`` is killed."""
+        self._memory_mb, self._limit = memory_mb, ExitStack()
+        self._containment = containment or contained()
         self._app, self._manifest, self._ready_timeout_s = app, app.manifest, ready_timeout_s
         self._supervisor, self._surroundings, self._logs = supervisor, surroundings, logs
         self._tail = LogTail([logs / f"{name}.log" for name in ("web", *(w.name for w in self._manifest.workers))])
@@ -62,6 +70,11 @@ class ProcessTarget:
         self._processes: dict[str, Child] = {}
         self._deployments = self._canaries = 0
         self._size = 0  # web workers
+
+    @property
+    def isolation(self) -> str:
+        """By what the app is kept apart from the machine, such as "user+bwrap+landlock+nft"; "none"."""
+        return self._containment.text
 
     @contextmanager
     def running(self) -> Iterator[Endpoints]:
@@ -73,12 +86,17 @@ class ProcessTarget:
             self._workspace = Workspace(self._folder / "workspace", self._manifest)
             self._workspace.create(self._app.folder, self._app.defect)
             standing = stack.enter_context(self._surroundings.running(self._manifest))
-            self._service_env = standing.env
+            self._service_env, self._waiting = standing.env, standing.waiting
             self._port = free_port()
+            if self._containment.strict and standing.shared:
+                cure = "use services of this machine, or --isolation auto"
+                raise ServiceUnavailable(f"the isolation is not strict: {standing.shared}", cure=cure)
+            ports = None if standing.ports is None else {*standing.ports, self._port}
+            self._sandbox = stack.enter_context(sandboxed(self._containment, self._supervisor, ports))
             self._url = f"http://127.0.0.1:{self._port}"
             self._env = self._environment(self._port, "live")
             for step in (*self._manifest.migrate, *self._manifest.prepare):
-                self._run(step, self._workspace.folder, self._env)
+                self._run(step, self._workspace.folder, self._env, "live")
             standing.wait_ready()
             stack.callback(self._stop_processes)
             self._restart_all()
@@ -95,7 +113,7 @@ class ProcessTarget:
         started = time.monotonic()
         self._workspace.rewrite(tree)
         for step in self._manifest.migrate:
-            self._run(step, self._workspace.folder, self._env)
+            self._run(step, self._workspace.folder, self._env, "live")
         self._reload()
         return self._deployed(started, diff="")
 
@@ -140,17 +158,28 @@ class ProcessTarget:
     def logs(self) -> Sequence[str]:
         return self._tail.read()
 
+    def waiting(self, event: str) -> int:
+        """How many of the app's connections wait for this event of PostgreSQL now."""
+        return self._waiting(event)
+
     def exposed(self) -> Iterator[tuple[str, bytes]]:
         return self._workspace.exposed()
 
-    def _environment(self, port: int, role: str) -> dict[str, str]:
-        """All that the app gets to see of ours. ``{tmp}`` in a value is a private folder, ``{secret}`` is random."""
+    def _tmp(self, role: Role) -> Path:
+        """A private folder, the only one to which the app may write."""
         tmp = self._folder / f"tmp-{role}"
         tmp.mkdir(exist_ok=True)
+        return tmp
+
+    def _environment(self, port: int, role: Role) -> dict[str, str]:
+        """All that the app gets to see of ours. ``{tmp}`` in a value is its folder, ``{secret}`` is random."""
+        tmp = self._tmp(role)
         values = {**self._manifest.env, **self._app.env}
         return {
             "PATH": os.environ.get("PATH", os.defpath),
+            **({"TZ": os.environ["TZ"]} if "TZ" in os.environ else {}),
             "LANG": "C.UTF-8",
+            "HOME": str(tmp),
             "TMPDIR": str(tmp),
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",  # a stale .pyc of the same second and size would serve the old code
@@ -159,21 +188,24 @@ class ProcessTarget:
             self._manifest.port: str(port),
         }
 
-    def _start(self, name: str, command: Command, folder: Path, env: Mapping[str, str]) -> Child:
+    def _start(self, name: str, command: Command, folder: Path, env: Mapping[str, str], role: Role) -> Child:
+        tmp = self._tmp(role)
+        self._sandbox.admit(role, folder, tmp)
         return self._supervisor.start(
             name,
-            with_interpreter(command),
+            self._sandbox.command(role, with_interpreter(command), folder, tmp),
             env=env,
             cwd=folder,
             log=self._logs / f"{name}.log",
             stop_timeout_s=_STOP_TIMEOUT_S,
+            program=self._sandbox.program,
         )
 
     def _run(
-        self, command: Command, folder: Path, env: Mapping[str, str], timeout_s: float = _PREPARE_TIMEOUT_S
+        self, command: Command, folder: Path, env: Mapping[str, str], role: Role, timeout_s: float = _PREPARE_TIMEOUT_S
     ) -> None:
         """One step of preparation, to its end. TargetNotReady when it fails."""
-        child = self._start("prepare", command, folder, env)
+        child = self._start("prepare", command, folder, env, role)
         try:
             code = child.wait(timeout_s)
         finally:
@@ -186,14 +218,14 @@ class ProcessTarget:
         """Boot the candidate on a port of its own, where no user comes, and ask for its health."""
         port = free_port()
         env = self._environment(port, "canary")
-        for step in self._manifest.migrate:
-            self._run(step, checkout, env, _CANARY_MIGRATION_TIMEOUT_S)
         self._canaries += 1
-        child = self._start(f"canary-{self._canaries}", self._manifest.web.command, checkout, env)
-        try:
+        with ExitStack() as stack:
+            stack.callback(self._sandbox.clear, "canary")
+            for step in self._manifest.migrate:
+                self._run(step, checkout, env, "canary", _CANARY_MIGRATION_TIMEOUT_S)
+            child = self._start(f"canary-{self._canaries}", self._manifest.web.command, checkout, env, "canary")
+            stack.callback(child.stop)
             self._await_health(child, port)
-        finally:
-            child.stop()
 
     def _await_health(self, child: Child, port: int) -> None:
         try:
@@ -209,6 +241,7 @@ class ProcessTarget:
         TargetNotReady when the server has died, or dies of it.
         """
         web = self._processes["web"]
+        self._sandbox.admit("live", self._workspace.folder, self._tmp("live"))
         old = _children(web)
         self._size = self._size or len(old)  # before the first reload, no worker of an older release still drains
         started = time.monotonic()
@@ -220,9 +253,11 @@ class ProcessTarget:
 
         wait_until(replaced, timeout_s=self._ready_timeout_s, what="the new release", child=web, error=TargetNotReady)
         self._restart_workers()
+        self._sandbox.end_strays(self._processes.values())
 
     def _restart_all(self) -> None:
         """Server and workers. In the middle of an outage nobody waits for health: the windows tell."""
+        self._stop_processes()
         self._restart("web", self._manifest.web.command)
         self._restart_workers()
 
@@ -233,12 +268,17 @@ class ProcessTarget:
     def _restart(self, name: str, command: Command) -> None:
         if running := self._processes.get(name):
             running.stop()
-        self._processes[name] = self._start(name, command, self._workspace.folder, self._env)
+        child = self._processes[name] = self._start(name, command, self._workspace.folder, self._env, "live")
+        if name == "web" and self._memory_mb:
+            self._limit.close()
+            self._limit.enter_context(MemoryLimit.enforced(child.program, self._memory_mb, child.log))
 
     def _stop_processes(self) -> None:
         """Users first, then those who work behind them; what is shared ends with the supervisor."""
+        self._limit.close()
         for child in self._processes.values():
             child.stop()
+        self._sandbox.clear("live")
 
     def _deployed(self, started: float, diff: str) -> Deployment:
         self._deployments += 1
@@ -249,6 +289,6 @@ class ProcessTarget:
 
 def _children(parent: Child) -> set[int]:
     try:
-        return {child.pid for child in psutil.Process(parent.pid).children()}
+        return {child.pid for child in psutil.Process(parent.program).children()}
     except psutil.NoSuchProcess:
         return set()

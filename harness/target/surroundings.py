@@ -5,29 +5,38 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from harness.model.app import AppManifest, Command, UpstreamApp
 from harness.model.source import Upstream
+from harness.services.containment import on_this_machine
 from harness.services.ready import http_ready
 from harness.services.supervisor import Child, Supervisor, free_port
 from harness.services.valkey import valkey_running
 
 _READY_TIMEOUT_S = 20.0
 _STOP_TIMEOUT_S = 0.5
+_DEFAULT_PORTS = {"postgresql": 5432, "postgres": 5432, "redis": 6379, "http": 80, "https": 443}
 _ROOT = Path(__file__).resolve().parents[2]  # where mock_api can be imported from, installed or not
+
+
+class Database(Protocol):
+    @property
+    def url(self) -> str: ...
+    @property
+    def own_role(self) -> bool: ...
+    def waiting(self, event: str) -> int: ...
 
 
 class Databases(Protocol):
     """The part of the PostgreSQL server that an app needs."""
 
-    def url(self, database: str) -> str: ...
-    def create_database(self, name: str) -> None: ...
-    def drop_database(self, name: str) -> None: ...
+    def app_database(self, name: str, connections: int | None) -> AbstractContextManager[Database]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +45,9 @@ class Standing:
 
     env: Mapping[str, str]
     upstreams: Mapping[str, Upstream]
+    waiting: Callable[[str], int]  # how many of the app's connections wait for an event of PostgreSQL now
+    ports: Collection[int] | None  # of 127.0.0.1, by which the app reaches it all; None: some of it is elsewhere
+    shared: str  # what the app has in common with others that it should have alone; empty: nothing
     wait_ready: Callable[[], None]  # until the upstreams answer; they boot while the app is prepared
 
 
@@ -48,6 +60,7 @@ class Surroundings:
     redis_url: str | None
     logs: Path
     seed: int
+    connections: int | None = None  # what the app's database grants; None: all that there are
 
     @contextmanager
     def running(self, manifest: AppManifest) -> Iterator[Standing]:
@@ -55,6 +68,8 @@ class Surroundings:
         env: dict[str, str] = {}
         upstreams: dict[str, Upstream] = {}
         booting: dict[str, Child] = {}
+        waiting: Callable[[str], int] = _nobody
+        shared: list[str] = []
 
         def wait_ready() -> None:
             for url, child in booting.items():
@@ -68,17 +83,27 @@ class Surroundings:
                 upstreams[upstream.name] = reached
                 env[upstream.env] = reached.url
             if manifest.services.postgres:
-                env[manifest.services.postgres] = self._database(stack)
+                name = f"app_{secrets.token_hex(4)}"
+                database = stack.enter_context(self.databases().app_database(name, self.connections))
+                env[manifest.services.postgres], waiting = database.url, database.waiting
+                if not database.own_role:
+                    shared.append("the user of DATABASE_URL may not create one for the app")
             if manifest.services.redis:
                 running = valkey_running(self.supervisor, log=self.logs / "valkey.log", external_url=self.redis_url)
                 env[manifest.services.redis] = stack.enter_context(running)
-            yield Standing(env=env, upstreams=upstreams, wait_ready=wait_ready)
-
-    def _database(self, stack: ExitStack) -> str:
-        databases, name = self.databases(), f"app_{secrets.token_hex(4)}"
-        databases.create_database(name)
-        stack.callback(databases.drop_database, name)
-        return databases.url(name)
+            ports = _ports(env.values())
+            if ports is None:
+                shared.append("a service is not on this machine's loopback interface")
+            if self.redis_url and manifest.services.redis:
+                shared.append("REDIS_URL is a server that others use")
+            yield Standing(
+                env=env,
+                upstreams=upstreams,
+                waiting=waiting,
+                ports=ports,
+                shared="; ".join(shared),
+                wait_ready=wait_ready,
+            )
 
     def _upstream(self, upstream: UpstreamApp) -> tuple[Child, Upstream]:
         port, token = free_port(), secrets.token_urlsafe(16)
@@ -99,6 +124,18 @@ class Surroundings:
             stop_timeout_s=_STOP_TIMEOUT_S,
         )
         return child, Upstream(url=f"http://127.0.0.1:{port}", admin_token=token)
+
+
+def _nobody(event: str) -> int:
+    """Of an app without a database."""
+    return 0
+
+
+def _ports(urls: Collection[str]) -> set[int] | None:
+    """Those of 127.0.0.1; None where one of the services is elsewhere."""
+    if not all(map(on_this_machine, urls)):
+        return None
+    return {parts.port or _DEFAULT_PORTS.get(parts.scheme.partition("+")[0], 0) for parts in map(urlsplit, urls)}
 
 
 def with_interpreter(command: Command) -> list[str]:

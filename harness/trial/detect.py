@@ -22,7 +22,7 @@ def marker_in(lines: Sequence[str]) -> tuple[str, str] | None:
     """The first FAULT_ marker and the line that carries it.
 
     What users write is logged too, so a marker has to stand by itself, to begin a JSON text, or to be the value of
-    ``marker=``, ``fault=``, ``error=`` or ``code=``. In a URL, a quotation or another key's value it is somebody's word.
+    ``marker=``, ``fault=``, ``error=`` or ``code=``. In a URL, quoted, or as another key's value it is anybody's word.
     """
     for line in lines:
         if "FAULT_" in line:

@@ -100,7 +100,7 @@ def _told(facts: Facts, event: Event) -> Facts:
         case AttemptEnded():
             return replace(facts, attempts=(*facts.attempts, event.attempt))
         case FaultsChecked():
-            return replace(facts, faults=event.results)
+            return replace(facts, faults=_both(facts.faults, event.results))
         case ChecksRan():
             return replace(facts, functional=(*facts.functional, *((event.moment, each) for each in event.results)))
         case FixWithdrawn():
@@ -111,6 +111,12 @@ def _told(facts: Facts, event: Event) -> Facts:
             return replace(facts, interrupted=event.reason)
         case _:
             return facts
+
+
+def _both(before: tuple[CheckResult, ...], now: tuple[CheckResult, ...]) -> tuple[CheckResult, ...]:
+    """Looked at twice: the first that was off tells, else the later one."""
+    off = {result.name: result for result in reversed(before) if not result.passed}
+    return tuple(off.get(result.name, result) for result in now)
 
 
 def _phases(started: list[PhaseStarted], ended_s: float) -> tuple[Phase, ...]:

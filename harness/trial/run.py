@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -24,7 +25,7 @@ from harness.model.incident import Incident
 from harness.model.source import Endpoints
 from harness.model.verdict import CheckResult, Moment, Outcome, Verdict
 from harness.model.window import Window
-from harness.ports import Sink
+from harness.ports import ActiveFault, Sink
 from harness.trial.criteria import RELAPSE_WINDOWS
 from harness.trial.facts import gathered
 from harness.trial.heal import heal
@@ -111,16 +112,22 @@ def _measure(watch: Watch, stack: ExitStack, endpoints: Endpoints) -> Incident |
     attempts: list[Attempt] = []
     if incident:
         incident, attempts = _healed_or_horizon(watch, incident, endpoints)
-    if not control:  # before the checks, which may take a fault away
-        still_on = tuple(fault.check() for fault in faults)
-        world.emit(FaultsChecked(at_s=world.clock.now(), results=still_on))
+    if not control:
+        _look(world, faults)
     if attempts and attempts[-1].outcome == "recovered":
         seen = len(watch.windows)
         _checked(watch, endpoints, "after")
         watch.until(lambda: len(watch.windows) >= seen + RELAPSE_WINDOWS, _CHECKS_TIMEOUT_S)  # a relapse needs time
+        _look(world, faults)  # again: what was seen before may have been the last of the old release
         if world.withdraw:
             _withdraw(watch)
     return incident
+
+
+def _look(world: World, faults: Sequence[ActiveFault]) -> None:
+    """Is each fault still on?"""
+    still_on = tuple(fault.check() for fault in faults)
+    world.emit(FaultsChecked(at_s=world.clock.now(), results=still_on))
 
 
 def _learn(world: World, verdict: Verdict, incident: Incident | None) -> None:

@@ -30,17 +30,23 @@ class Provider(ThreadingHTTPServer):
         self.keys: dict[str, str] = {}
         self.tokens: list[str] = []  # given out
         self.refused: set[str] = set()
+        self.unauthorized = 0  # requests
         self.token_life_s = 3600.0
         self.token_answers: list[tuple[int, object, dict[str, str]]] = []
-        self._go = threading.Event()
-        self._go.set()
+        self._go, self._go_tokens = threading.Event(), threading.Event()
+        self.release()
 
     def hold(self) -> None:
-        """Whoever asks from now on waits for `release`."""
+        """Whoever asks for anything but a token waits for `release` from now on."""
         self._go.clear()
+
+    def hold_tokens(self) -> None:
+        """Whoever asks for a token waits for `release` from now on."""
+        self._go_tokens.clear()
 
     def release(self) -> None:
         self._go.set()
+        self._go_tokens.set()
 
     def answer(self, order: dict[str, object] | None, key: str) -> tuple[int, object, dict[str, str]]:
         self.asked_at.append(time.monotonic())
@@ -60,6 +66,7 @@ class Provider(ThreadingHTTPServer):
 
     def token(self) -> tuple[int, object, dict[str, str]]:
         self.tokens.append(uuid4().hex)
+        self._go_tokens.wait(10)
         if self.token_answers:
             return self.token_answers.pop(0)
         return 200, {"access_token": self.tokens[-1], "token_type": "Bearer", "expires_in": self.token_life_s}, {}
@@ -90,6 +97,7 @@ class _Exchange(BaseHTTPRequestHandler):
         if self.path == "/token":
             self._send(*self.server.token())
         elif self.headers.get("Authorization", "").removeprefix("Bearer ") in {"", *self.server.refused}:
+            self.server.unauthorized += 1
             self._send(401, {"error": "invalid_token"}, {})
         else:
             self._reply(json.loads(body))

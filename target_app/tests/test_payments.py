@@ -112,6 +112,18 @@ def test_a_rate_limit_is_obeyed(make: Make, provider: Provider) -> None:
     assert len(provider.asked_at) == 1
 
 
+def test_an_overloaded_provider_is_asked_again_later_and_not_marked(
+    make: Make, provider: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider.answers = [(503, {"error": "overloaded"}, {})] * 3
+    with pytest.raises(PaymentUnavailable) as caught:
+        make().quote()
+    assert caught.value.reason is Reason.OVERLOADED
+    assert len(provider.asked_at) == 3
+    assert markers(caplog) == []
+    assert len([record for record in caplog.records if "GET /quote failed" in record.getMessage()]) == 3
+
+
 @pytest.mark.parametrize(
     "body", [{"id": "ch_1", "status": "succeeded"}, {"charge_id": "ch_1", "status": "in_review"}, []]
 )

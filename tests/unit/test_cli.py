@@ -29,7 +29,7 @@ HEAVY = [
     "libcst",
     "bm25s",
 ]
-COMMANDS = ["run", "validate", "list", "kb", "ui", "doctor"]
+COMMANDS = ["run", "validate", "resume", "rejudge", "list", "kb", "ui", "doctor"]
 
 
 def harness(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:

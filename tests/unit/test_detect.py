@@ -32,6 +32,19 @@ JSON_LINE = json.dumps({"level": "ERROR", "marker": "FAULT_DB_TIMEOUT", "message
         ("ENABLE_FAULT_INJECTION=true", None),
         ("a fault_db_timeout", None),
         ("FAULT_", None),
+        ("level=error marker=FAULT_A", "FAULT_A"),
+        ('level=error code="FAULT_A" late', "FAULT_A"),
+        ("[FAULT_A] (FAULT_B)", "FAULT_A"),
+        ('{"message": "FAULT_A: late"}', "FAULT_A"),
+        ('{"codes":["FAULT_A"]}', "FAULT_A"),
+        ('"GET /search?q=FAULT_A HTTP/1.1" 200', None),
+        ('{"path": "/FAULT_A"}', None),
+        ("no product 'FAULT_A'", None),
+        ('{"message": "no product \\"FAULT_A\\""}', None),
+        ("q=FAULT_A postmarker=FAULT_A", None),
+        ("no product 'FAULT_A': FAULT_B", "FAULT_B"),
+        ("FAULT_INJECTION=true", None),
+        ("FAULT_" + "A" * 65, None),
         ("DEFAULT_FAULTY", None),
     ],
 )
@@ -92,6 +105,11 @@ def test_without_a_marker_the_code_is_that_of_the_burn_rate() -> None:
     assert incident("no word of it", signal=burn).error_code == "SLO_BURN"
     assert incident(JSON_LINE, signal=burn).error_code == "FAULT_DB_TIMEOUT"
     assert incident("x", signal=burn).symptoms.startswith("fast burns its error budget 50 times too fast; 10 of 25")
+
+
+def test_a_marker_from_before_the_outage_does_not_name_it() -> None:
+    burn = Signal(kind="burn_rate", at_s=9.0, detail="fast burns its error budget 50 times too fast")
+    assert incident("ERROR FAULT_OLD: late", JSON_LINE, signal=burn).error_code == "FAULT_DB_TIMEOUT"
 
 
 def test_before_anybody_suffers_it_says_so() -> None:

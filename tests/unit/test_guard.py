@@ -160,6 +160,9 @@ BAD_PATHS = [
     "shop/Orders/new.py",
     "shop/orders",  # a folder
     "shop/views.py/x.py",  # below a file
+    "shop/\uff56iews.py",  # full-width v
+    "\uff53hop/new.py",
+    "shop/view\u017f.py",  # long s
 ]
 
 
@@ -189,6 +192,8 @@ def test_a_refusal_of_a_path_can_be_printed_anywhere() -> None:
         "shop/secret.py",
         "shop/secret/x.py",
         "shop/SECRET.py",
+        "shop/\uff53ecret.py",
+        "shop/\u017fecret.py",
         "shop/migrations/1.py",
         "tests/a.py",
         "setup.py",
@@ -208,6 +213,13 @@ def test_a_package_cannot_take_the_place_of_a_protected_module() -> None:
     """Python imports shop/health/__init__.py rather than shop/health.py."""
     assert refusal(write("shop/health/__init__.py")).rule == "protected"
     assert apply(write("shop/views/__init__.py")).files["shop/views/__init__.py"]
+
+
+def test_a_module_cannot_take_the_place_of_a_protected_folder() -> None:
+    """Python imports shop/jobs.py rather than a folder shop/jobs that has no __init__.py."""
+    tree = SourceTree(files={"shop/jobs/paid.py": "", "shop/views/a.py": ""}, protected=("shop/*/paid.py",))
+    assert refusal(write("shop/jobs.py"), tree=tree).rule == "protected"
+    assert apply(write("shop/views.py"), tree=tree).files["shop/views.py"]
 
 
 def test_one_bad_edit_refuses_the_whole_fix() -> None:
@@ -347,7 +359,8 @@ def test_python_that_only_warns_passes() -> None:
 
 def test_the_python_check_reads_what_the_interpreter_will_read() -> None:
     assert refusal(write("shop/views.py", "# coding: utf-7\nx = 1\n")).rule == "encoding"
-    assert apply(write("shop/views.py", "# -*- coding: utf-8 -*-\nx = 'é'\n"))
+    for name in ("utf-8", "utf8", "UTF-8"):
+        assert apply(write("shop/views.py", f"# -*- coding: {name} -*-\nx = 'é'\n"))
 
 
 def test_nothing_of_the_fix_runs() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -61,16 +63,61 @@ def test_a_flood_is_read_in_portions_and_no_line_is_lost(log: Path) -> None:
     assert len(looks) == 4, "at most a megabyte a look"
 
 
-def test_of_a_line_that_is_too_long_the_beginning_is_kept(log: Path) -> None:
+def test_of_a_line_that_is_too_long_the_beginning_and_the_end_are_kept(log: Path) -> None:
     tail = LogTail([log])
-    for part in (b"FAULT_FIRST ", b"x" * 3_000_000, b" end\nnext\n"):
+    seen = []
+    for part in (b"FAULT_FIRST ", b"x" * 10_000_000, b' "marker": "FAULT_LAST"\nnext\n'):
         write(log, part)
-        seen = [line for _ in range(4) for line in tail.read()]
+        seen += [line for _ in range(12) for line in tail.read()]
     assert len(seen) == 2 and seen[1] == "next"
-    assert seen[0].startswith("FAULT_FIRST xxx") and len(seen[0]) == 65536
-    write(log, b"y" * 3_000_000 + b"\nafter\n")
-    seen = [line for _ in range(4) for line in tail.read()]
-    assert [len(line) for line in seen] == [65536, 5]
+    assert seen[0].startswith("FAULT_FIRST xxx") and seen[0].endswith('xxx "marker": "FAULT_LAST"')
+    assert " ... " in seen[0] and len(seen[0]) == 8197
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.75], ids="marker at {:.0%}".format)
+def test_of_a_flood_most_is_skipped_and_markers_are_kept(log: Path, share: float) -> None:
+    before, line = [f"before {number}" for number in range(100)], "y" * 99
+    count = 200_000  # 20 MB
+    flood = [line] * count
+    flood[int(share * count)] = f"ERROR FAULT_A {'z' * 50}"
+    write(log, "".join(f"{line}\n" for line in [*before, *flood, "the last"]).encode())
+    tail = LogTail([log])
+    marked, skipped, *rest = tail.read()
+    assert marked.startswith("ERROR FAULT_A zzz") and skipped == "... 19 MB of log skipped"
+    assert rest[-1] == "the last" and 10_000 < len(rest) <= 10_486 and set(rest[:-1]) == {line}
+    write(log, b"after\n")
+    assert [*tail.read(), *tail.read()] == ["after"]
+
+
+def test_a_flood_takes_little_memory(log: Path) -> None:
+    tail = LogTail([log])
+    tail.read()
+    for _ in range(100):
+        write(log, (b"x" * 99 + b"\n") * 10_000)
+    write(log, b"y" * 20_000_000)
+    tracemalloc.start()
+    try:
+        looks = [len(tail.read()) for _ in range(5)]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(looks) > 0 and peak < 12_000_000, f"{peak} bytes for a log of 120 MB"
+
+
+def test_what_the_app_puts_in_the_place_of_its_log_is_not_waited_for(log: Path, tmp_path: Path) -> None:
+    tail = LogTail([log])
+    os.mkfifo(log)
+    assert tail.read() == []
+    log.unlink()
+    log.mkdir()
+    assert tail.read() == []
+    log.rmdir()
+    (tmp_path / "secret").write_text("a secret\n")
+    log.symlink_to(tmp_path / "secret")
+    assert tail.read() == []
+    log.unlink()
+    write(log, b"one\n")
+    assert tail.read() == ["one"]
 
 
 def test_a_truncated_file_is_read_from_its_beginning(log: Path) -> None:
@@ -89,3 +136,22 @@ def test_a_file_that_takes_the_others_place_is_read_from_its_beginning(log: Path
     assert tail.read() == [], "it is not there yet"
     log.write_bytes(b"longer than what there was before it\nnew\n")
     assert tail.read() == ["longer than what there was before it", "new"]
+
+
+def test_a_file_that_grows_beyond_what_it_was_between_two_looks_is_read_from_its_beginning(log: Path) -> None:
+    tail = LogTail([log])
+    write(log, b"one\ntwo\nhalf a li")
+    tail.read()
+    os.truncate(log, 0)
+    write(log, b"".join(b"new %d\n" % number for number in range(10)))
+    assert tail.read() == [f"new {number}" for number in range(10)]
+
+
+def test_the_hole_that_an_app_leaves_that_does_not_append_is_nothing(log: Path) -> None:
+    tail = LogTail([log])
+    with log.open("wb", buffering=0) as app:
+        app.write(b"one\n" * 100)
+        assert tail.read() == ["one"] * 100
+        os.truncate(log, 0)
+        app.write(b"two\nthree\n")  # where it was: all before is NULs
+    assert tail.read() == ["two", "three"]

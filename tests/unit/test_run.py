@@ -121,7 +121,16 @@ def test_events_tell_the_story_in_order() -> None:
         *("analyse", "IncidentAnalyzed", "propose", "FixProposed", "deploy", "Deployed", "observe"),
         *("rollback", "RolledBack", "AttemptEnded"),
         *("analyse", "IncidentAnalyzed", "propose", "FixProposed", "deploy", "Deployed", "observe", "AttemptEnded"),
-        *("ChecksRan", "FaultsChecked", "checks", "ChecksRan", "teardown", "IncidentResolved", "TrialEnded"),
+        *(
+            "ChecksRan",
+            "FaultsChecked",
+            "checks",
+            "ChecksRan",
+            "FaultsChecked",
+            "teardown",
+            "IncidentResolved",
+            "TrialEnded",
+        ),
     ]
     times = [event.at_s for event in simulation.sink.events]
     assert times == sorted(times)
@@ -501,12 +510,22 @@ def test_a_fault_that_went_off_once_the_fix_ran_is_the_fixs_doing() -> None:
     assert outcomes(verdict) == ["recovered"]
 
 
-def test_a_check_may_take_the_fault_away() -> None:
+def test_a_check_that_takes_the_fault_away_has_to_put_it_back() -> None:
+    """It is looked at once more after the checks: what was seen before may have been the last of the old release."""
+
     def switched_off() -> Sequence[CheckResult]:
         simulation.fault.on = False
         return ()
 
     simulation = Simulation(ScriptedFixer([fix()]), checks=(CalledCheck(switched_off),))
+    assert simulation.run().rule == "fault-still-on-memory"
+
+    def switched_off_and_on() -> Sequence[CheckResult]:
+        switched_off()
+        simulation.fault.on = True
+        return ()
+
+    simulation = Simulation(ScriptedFixer([fix()]), checks=(CalledCheck(switched_off_and_on),))
     assert simulation.run().outcome is Outcome.HEALED
 
 

@@ -140,6 +140,12 @@ def test_pieces_may_be_cut_anywhere() -> None:
         b'{"k":"sent","n":1,"route":["browse"],"due":1002,"lag":0}\n',
         b'{"k":"done","n":99,"status":200,"right":true,"end":1002.5,"error":""}\n',
         b'{"k":"done","n":0,"status":200,"right":true,"end":null,"error":""}\n',
+        b"[" * 100_000 + b"\n",
+        b'{"k":"ready","at":-1e300}\n',
+        b'{"k":"ready","at":' + b"9" * 400 + b"}\n",
+        b'{"k":"sent","n":1,"route":"browse","due":1e308,"lag":0}\n',
+        b'{"k":"sent","n":1,"route":"browse","due":1002,"lag":1e308}\n',
+        b'{"k":"sent","n":1,"route":"browse","due":900,"lag":0}\n',
     ],
 )
 def test_garbage_is_counted_and_does_no_harm(rubbish: bytes) -> None:
@@ -148,6 +154,15 @@ def test_garbage_is_counted_and_does_no_harm(rubbish: bytes) -> None:
     assert made.garbage == 1
     (window,) = made.decided(2.0 + 1.4)
     assert window.routes["browse"].ok == 1 and window.arrivals == 1
+
+
+def test_a_line_without_an_end_is_given_up() -> None:
+    made = samples(browse=300)
+    made.feed(sent(0, 0.1))
+    for _ in range(20):
+        made.feed(b"x" * 100_000)
+    made.feed(b"\n" + done(0, 0.2))
+    assert made.garbage == 2 and made.decided(2.0 + 1.4)[0].routes["browse"].ok == 1
 
 
 def test_nearest_rank() -> None:

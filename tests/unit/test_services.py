@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import pwd
+import shutil
 import signal
 import stat
 import subprocess
@@ -12,8 +13,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -86,7 +89,7 @@ def test_it_listens_on_loopback_alone_and_has_no_socket_file(shared: Postgres) -
     assert shared.home == HOME
     statement = "SELECT current_setting('listen_addresses'), current_setting('unix_socket_directories')"
     assert query(shared.url(HOME), statement) == [("127.0.0.1", "")]
-    assert shared.url(HOME).startswith("postgresql://postgres@127.0.0.1:")
+    assert urlsplit(shared.url(HOME)).hostname == "127.0.0.1"
 
 
 def test_data_stays_from_run_to_run_where_it_was_asked_for_also_behind_a_closed_folder(tmp_path: Path) -> None:
@@ -98,7 +101,15 @@ def test_data_stays_from_run_to_run_where_it_was_asked_for_also_behind_a_closed_
         assert query(postgres.url(postgres.home), "TABLE kept") == [(42,)]
     assert (closed / "pg" / "PG_VERSION").exists()
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
-    assert sorted(path.name for path in closed.iterdir()) == ["pg", "pg.lock", "pg.log"]
+    assert sorted(path.name for path in closed.iterdir()) == ["pg", "pg.lock", "pg.log", "pg.password"]
+    assert stat.S_IMODE((closed / "pg.password").stat().st_mode) == 0o600
+
+
+def test_the_password_of_data_that_is_gone_is_forgotten(tmp_path: Path) -> None:
+    for answer in ("before", "after"):
+        with serving(tmp_path) as postgres:
+            assert query(postgres.url(postgres.home), f"SELECT '{answer}'") == [(answer,)]
+        shutil.rmtree(tmp_path / "pg")
 
 
 def test_a_data_folder_that_was_never_finished_is_made_anew(tmp_path: Path) -> None:
@@ -161,6 +172,7 @@ def test_a_server_that_dies_on_its_start_is_quoted(tmp_path: Path) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
+from urllib.parse import urlsplit
 from harness.services.postgres import postgres_running
 from harness.services.supervisor import Supervisor
 from harness.services.valkey import valkey_running
@@ -261,10 +273,65 @@ def test_what_killed_trials_left_is_dropped_by_its_first_letters(shared: Postgre
     shared.drop_database("application")
 
 
+GUEST = "postgresql://guest:guest@127.0.0.1:{}/harness"
+
+
+def test_nobody_connects_without_a_password(shared: Postgres) -> None:
+    parts = urlsplit(shared.url(HOME))
+    for stranger in ("postgres", "postgres:wrong"):
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            query(f"postgresql://{stranger}@127.0.0.1:{parts.port}/harness", "SELECT 1")
+
+
+def test_an_app_reaches_its_own_database_and_nothing_else(shared: Postgres) -> None:
+    with shared.app_database("app_one", None) as one, shared.app_database("app_two", None) as two:
+        assert one.own_role and two.own_role
+        query(one.url, "CREATE TABLE orders AS SELECT 1 AS id")
+        for forbidden in (HOME, "postgres", "template1", "app_two"):
+            with pytest.raises(psycopg.OperationalError, match="permission denied"):
+                query(urlsplit(one.url)._replace(path=f"/{forbidden}").geturl(), "SELECT 1")
+        for order in ("COPY orders TO PROGRAM 'true'", "SELECT pg_read_file('pg_hba.conf')", "CREATE DATABASE more"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                query(one.url, order)
+        seen = query(one.url, "SELECT DISTINCT query FROM pg_stat_activity WHERE datname = 'harness'")
+        assert seen == [("<insufficient privilege>",)]
+    assert query(shared.url(HOME), "SELECT rolname FROM pg_roles WHERE rolname LIKE 'app%'") == []
+
+
+def test_an_app_is_granted_no_more_connections_than_asked_for(shared: Postgres) -> None:
+    with shared.app_database("app_few", 2) as few, ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(psycopg.connect(few.url))
+        with pytest.raises(psycopg.OperationalError, match="too many connections"):
+            query(few.url, "SELECT 1")
+
+
+def test_what_an_app_waits_for_is_postgresqls_own_word(shared: Postgres) -> None:
+    with shared.app_database("app_slow", None) as slow, ThreadPoolExecutor(1) as pool:
+        assert slow.waiting("PgSleep") == 0
+        sleeping = pool.submit(query, slow.url, "SELECT 1 FROM pg_sleep(30)")
+        deadline = time.monotonic() + 20
+        while slow.waiting("PgSleep") != 1:
+            assert time.monotonic() < deadline, "it does not sleep"
+        query(shared.url(HOME), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'app_slow'")
+        with pytest.raises(psycopg.OperationalError):
+            sleeping.result()
+
+
+def test_data_of_an_older_version_gets_its_password(tmp_path: Path) -> None:
+    """Written by a version that trusted everybody: no password beside it, and a file that lets all in."""
+    with serving(tmp_path) as postgres:
+        query(postgres.url(postgres.home), "ALTER ROLE postgres PASSWORD NULL")
+    (tmp_path / "pg.password").unlink()
+    (tmp_path / "pg" / "pg_hba.conf").write_text("host all all 127.0.0.1/32 trust\n")
+    with serving(tmp_path) as postgres:
+        test_nobody_connects_without_a_password(postgres)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda url: url.replace("postgres@", "guest@"), "'guest' of DATABASE_URL may not create databases"),
+        (lambda url: GUEST.format(urlsplit(url).port), "'guest' of DATABASE_URL may not create databases"),
         (lambda url: url.replace("harness", "nowhere"), 'database "nowhere" does not exist'),
         (lambda url: url.removesuffix("/harness"), "does not name a PostgreSQL database"),
         (lambda _: "mysql://root@127.0.0.1/harness", "does not name a PostgreSQL database"),
@@ -274,7 +341,8 @@ def test_what_killed_trials_left_is_dropped_by_its_first_letters(shared: Postgre
 def test_a_server_elsewhere_that_will_not_do(
     shared: Postgres, tmp_path: Path, change: Callable[[str], str], message: str
 ) -> None:
-    query(shared.url(HOME), "DROP ROLE IF EXISTS guest; CREATE ROLE guest LOGIN")
+    query(shared.url(HOME), "GRANT CONNECT ON DATABASE harness TO PUBLIC")
+    query(shared.url(HOME), "DROP ROLE IF EXISTS guest; CREATE ROLE guest LOGIN PASSWORD 'guest'")
     url = change(shared.url(HOME))
     with (
         pytest.raises(ServiceUnavailable, match=message) as caught,
@@ -333,6 +401,7 @@ def test_postgresql_runs_from_an_installation_that_only_root_can_reach(tmp_path:
         code = f"""
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 from harness.services import unprivileged
 sys.path.insert(0, {str(site)!r})
 unprivileged.PLACES = [Path({str(place)!r})]
@@ -392,6 +461,23 @@ def test_valkey_forgets(tmp_path: Path) -> None:
             with valkey_running(supervisor, log=tmp_path / "other.log", external_url=url) as same:
                 assert same == url
     assert [path.name for path in tmp_path.iterdir()] == ["valkey.log"]
+
+
+def test_valkey_writes_nothing_and_connects_nowhere_for_its_clients(tmp_path: Path) -> None:
+    with Supervisor() as supervisor, valkey_running(supervisor, log=tmp_path / "valkey.log") as url:
+        orders = [
+            "SAVE",
+            "REPLICAOF 198.51.100.7 6379",
+            "CONFIG SET maxmemory 1",
+            "MODULE LIST",
+            "SHUTDOWN",
+            "ACL LIST",
+        ]
+        with redis.Redis.from_url(url) as client:
+            for order in orders:
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    client.execute_command(*order.split())
+            assert client.eval("return redis.call('INCR', KEYS[1])", 1, "count") == 1
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:{port}/0", "http://127.0.0.1:{port}"])

@@ -70,7 +70,7 @@ def test_a_search_leaves_out_what_is_not_wanted(
         rows = found(client, f"made -{material} -{number}")
         ids = [row["id"] for row in rows]
         assert len(ids) == len(set(ids))
-        assert set(ids) == without(products, material, number)
+        assert set(ids) == without(products, material, number), f"wrong answers to a search without {material}"
         by_id = {row["id"]: row for row in products}
         assert all(row["name"] == by_id[row["id"]]["name"] for row in rows)
 
@@ -103,7 +103,7 @@ def test_a_search_that_is_asked_again_and_again_follows_the_stock(client: httpx.
     deadline = time.monotonic() + FRESH_WITHIN_S
     while (now := stock()) > before - quantity and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert now <= before - quantity
+    assert now <= before - quantity, f"{quantity} were sold, and the search says {now} in stock after {before}"
 
 
 @pytest.mark.after
@@ -125,4 +125,4 @@ def test_many_searches_of_which_no_two_are_alike(products: list[Product], draw: 
 
     with ThreadPoolExecutor(2) as pool:
         right = sum(pool.map(ask, [pairs[0::2], pairs[1::2]]))
-    assert right == MANY
+    assert right == MANY, f"{right} of {MANY} searches were answered, and rightly"
