@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := uv==0.13.9
 
-.PHONY: run test lint format prove bench schema lock clean
+.PHONY: run test lint format fuzz prove bench schema lock clean
 
 run: $(VENV)/installed        ## heal a real app under live load
 	$(BIN)/harness run scenarios/pool_exhaustion.yml
@@ -18,11 +18,15 @@ lint: $(VENV)/installed       ## style, types, layers, scenarios
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
+fuzz: $(VENV)/installed        ## ten thousand cases for each of the fuzzed readers, and a hundred kills; half an hour
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/fuzz
+	HARNESS_KILLS=100 $(BIN)/python -m pytest tests/e2e/test_failures.py --timeout 1800
+
 prove: $(VENV)/installed      ## can the verdicts be trusted? what docs/proof.jsonl lacks is run; REPEATS=5
 	$(BIN)/harness validate --prove --repeats $(or $(REPEATS),5) --proof docs/proof.jsonl
 
 bench: $(VENV)/installed      ## the figures, side by side
-	for name in startup load stall record redeploy overhead; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in startup load stall record redeploy overhead review markers containment; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 schema: $(VENV)/installed     ## scenarios/schema.json, which editors complete from
 	$(BIN)/harness validate --schema > scenarios/schema.json

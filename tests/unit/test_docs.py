@@ -29,6 +29,7 @@ from harness.cli import cli
 from harness.faults.memory import MemoryFault
 from harness.fixing.guard import Rule, apply
 from harness.fixing.remedies import REMEDIES
+from harness.fixing.review import RULES
 from harness.fixing.scripted import ReferenceFixer
 from harness.git import patched
 from harness.loading import LoadedScenario, load_scenario
@@ -250,7 +251,7 @@ def test_outcomes_checks_and_fields_are_documented() -> None:
     checks = {check.name.split(" (")[0] for spec in loaded for check in judge(spec, facts).checks}
     assert "no relapse" in checks
     fields = {field.name for kind in (Verdict, Times) for field in dataclasses.fields(kind)}
-    words = {*Outcome, *checks, *fields, *get_args(AttemptOutcome), *get_args(Rule)}
+    words = {*Outcome, *checks, *fields, *get_args(AttemptOutcome), *get_args(Rule), *RULES}
     assert words - mentioned(text("docs/verdicts.md")) == set()
 
 
