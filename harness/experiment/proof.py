@@ -105,12 +105,12 @@ def summary(found: Sequence[Row]) -> Summary:
     measured = [row for row in found if row.measured]
     noop, reference = ([row for row in measured if row.arm == arm] for arm in (NOOP, REFERENCE))
     cheats = [row for row in measured if row.arm.startswith(CHEAT)]
-    floor = [*noop, *cheats] if not any(row.control for row in found) else [*cheats]
+    floor = [*cheats, *(row for row in noop if not row.control)]
     untouched = [row for row in found if row.arm == NOOP and not row.control and row.ended_by_itself is not None]
     effects = sorted(row.cohens_h for row in measured if row.cohens_h is not None and row.how == "live")
     return Summary(
         false_accepts=_share(floor, wanted=False),
-        false_rejects=_share([row for row in measured if row not in floor], wanted=False),
+        false_rejects=_share([*reference, *(row for row in noop if row.control)], wanted=False),
         self_recovery=rate(sum(bool(row.ended_by_itself) for row in untouched), len(untouched)),
         noop=_share(noop),
         reference=_share(reference),

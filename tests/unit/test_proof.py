@@ -98,6 +98,15 @@ def test_false_accepts_and_rejects_are_counted_over_what_was_measured() -> None:
     assert "| `wins` | slow_words | live | HEALED | `not-recovered` |" in page
 
 
+def test_a_control_among_the_scenarios_changes_nothing_for_the_others() -> None:
+    """To do nothing is the floor of an outage and the ceiling of a control, also where both are summed up."""
+    outage = [row(), row(outcome=Outcome.HEALED), row("reference", Outcome.HEALED)]
+    control = [row("noop", Outcome.LEFT_ALONE, control=True), row("noop", Outcome.FALSE_ALARM, control=True)]
+    told = summary([*outage, *control])
+    assert (told.false_accepts.hits, told.false_accepts.n) == (1, 2)
+    assert (told.false_rejects.hits, told.false_rejects.n) == (1, 3)
+
+
 def test_wilson_intervals() -> None:
     """0 of 150 and 8 of 10, from the closed form in Wilson's paper."""
     zero, eight = rate(0, 150), rate(8, 10)
