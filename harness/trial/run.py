@@ -94,9 +94,12 @@ def _trial(watch: Watch, settled: list[Window]) -> Incident | None:
         stack.callback(lambda: settled.extend(watch.settled()))  # once the load has ended
         watch.watching(stack.enter_context(world.load.running(endpoints)))
         try:
-            return _measure(watch, stack, endpoints)
-        finally:
-            watch.phase("teardown")
+            incident = _measure(watch, stack, endpoints)
+        except BaseException:
+            watch.phase("abandon")  # whoever reads the journal must not take it for a whole measurement
+            raise
+        watch.phase("teardown")
+        return incident
 
 
 def _measure(watch: Watch, stack: ExitStack, endpoints: Endpoints) -> Incident | None:

@@ -17,7 +17,7 @@ from harness.experiment.resume import ended, resume, unfinished
 from harness.fixing.scripted import ScriptedFixer
 from harness.incidents.database import engine
 from harness.incidents.record import IncidentRecord
-from harness.model.event import TrialEnded, TrialInterrupted
+from harness.model.event import PhaseStarted, TrialEnded, TrialInterrupted
 from harness.model.scenario import Scenario
 from harness.model.verdict import Outcome, Verdict
 from harness.services.postgres import postgres_running
@@ -101,6 +101,30 @@ def test_a_kill_at_any_byte_ends_in_a_verdict_and_a_whole_record(whole: Path, tm
 
 def _whole_lines(whole: Path, at: int) -> int:
     return (whole / "events.jsonl").read_bytes()[:at].rfind(b"\n") + 1
+
+
+def test_a_kill_while_an_interrupted_trial_is_taken_down_is_no_verdict_on_the_fixer(tmp_path: Path) -> None:
+    """The measurement was broken off: what the journal has of it must not be judged as if it were all."""
+    simulation = Simulation(ScriptedFixer([fix(WEAK + "# no\n")]))
+
+    def interrupt() -> None:
+        phases = [event.name for event in simulation.sink.events if isinstance(event, PhaseStarted)]
+        if phases[-1:] == ["observe"]:
+            raise KeyboardInterrupt
+
+    simulation.look = interrupt
+    folder = tmp_path / "trial"
+    with Journal(folder) as journal:
+        simulation.emit = lambda event: (simulation.sink(event), journal(event))[0]
+        with pytest.raises(KeyboardInterrupt):
+            simulation.run()
+    (folder / "scenario.yml").write_text(as_yaml(simulation.scenario))
+    lines = (folder / "events.jsonl").read_bytes().splitlines(keepends=True)
+    assert b"TrialInterrupted" in lines[-1]
+    (folder / "events.jsonl").write_bytes(b"".join(lines[:-1]))
+    last = ended(folder)[-1]
+    assert isinstance(last, TrialEnded)
+    assert (last.verdict.outcome, last.verdict.rule) == (Outcome.INVALID, "interrupted")
 
 
 def test_rows_are_whole_whatever_the_table_had(whole: Path, tmp_path: Path) -> None:

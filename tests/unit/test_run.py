@@ -414,7 +414,7 @@ def invalid(simulation: Simulation, *words: str) -> Verdict:
 def test_slos_that_do_not_hold_before_the_fault() -> None:
     simulation = Simulation(NoopFixer(), serves=lambda: SICK)
     verdict = invalid(simulation, "the SLOs do not hold before the fault (browse-fast", "lower load.arrivals.rate")
-    assert [phase.name for phase in verdict.phases] == ["setup", "warmup", "baseline", "teardown"]
+    assert [phase.name for phase in verdict.phases] == ["setup", "warmup", "baseline", "abandon"]
     assert "fault on" not in simulation.notes
 
 
