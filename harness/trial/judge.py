@@ -115,9 +115,9 @@ def _of_outage(facts: Facts, checks: tuple[CheckResult, ...], run: Run | None) -
 def _not_healed(facts: Facts, first: CheckResult) -> Decision:
     """By the first check that failed; where nothing recovered, by what became of the last attempt."""
     last = facts.attempts[-1] if facts.attempts else None
-    if first.name == "recovered" and last:
-        rule = last.rule or last.outcome.replace("_", "-")
-        why = last.reason.splitlines()[0] if last.reason else ""
+    if first.name == "recovered":
+        rule = last.rule or last.outcome.replace("_", "-") if last else "not-recovered"
+        why = last.reason.splitlines()[0] if last and last.reason else ""
         return Outcome.NOT_HEALED, rule, f"{_told(first)}; {why}" if why else _told(first)
     if first.name == "review" and last:
         vetoes = [flag.rule for flag in last.flags if flag.severity == "veto"]

@@ -217,6 +217,11 @@ def test_no_good_run_is_not_healed_and_told_with_the_last_attempts_reason() -> N
     assert verdict.reason == "recovered: no: no 3 good windows in a row of 1 s; because of not_recovered"
 
 
+def test_who_never_came_to_an_attempt_did_not_recover() -> None:
+    verdict = judged(windows=STILL_SICK, phases=UNTOUCHED, attempts=())
+    assert (verdict.outcome, verdict.rule) == (Outcome.NOT_HEALED, "not-recovered")
+
+
 def test_a_good_run_that_no_fix_brought_is_no_heal() -> None:
     for attempts in ((), (attempt(1, "abstained", live=False),)):
         verdict = judged(attempts=attempts, phases=UNTOUCHED)
