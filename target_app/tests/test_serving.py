@@ -24,6 +24,7 @@ from provider import Provider
 from harness.services.ready import http_ready
 from harness.services.supervisor import Child, Supervisor, free_port
 
+WORKERS = 2
 RESPAWN_PAUSE_S = 1
 
 
@@ -61,6 +62,7 @@ def served(
         PYTHONPATH=str(folder),
         PYTHONDONTWRITEBYTECODE="1",
         DB_STATEMENT_TIMEOUT_MS="100",
+        WEB_WORKERS=str(WORKERS),
         WEB_RESPAWN_PAUSE_S=str(RESPAWN_PAUSE_S),
     )
     log = folder / "gunicorn.log"
@@ -83,7 +85,7 @@ def sample(text: str, name: str) -> float:
 def test_metrics_add_up_over_the_workers(served: Served) -> None:
     name = 'shop_request_seconds_count{route="GET /products",status="200"}'
     workers = 0
-    while workers < 2:  # a gauge's file appears when a worker answers for the first time
+    while workers < WORKERS:  # a gauge's file appears when a worker answers for the first time
         served.get("/health/live")
         workers = len(list(served.metrics.glob("gauge_livesum_*.db")))
     for _ in range(20):
@@ -138,7 +140,7 @@ def test_a_reload_serves_new_code_and_loses_no_request(served: Served) -> None:
             asker.join()
     assert {status for status, _ in answers} == {200}
     assert served.process.running()
-    eventually(lambda: len(list(served.metrics.glob("gauge_livesum_*.db"))) <= 2, "dead workers' gauges are removed")
+    eventually(lambda: len(list(served.metrics.glob("gauge_livesum_*.db"))) <= WORKERS, "dead workers' gauges are removed")
     assert sample(served.get("/metrics").text, "shop_requests_in_flight") == 1.0
 
 
@@ -146,9 +148,9 @@ def test_a_worker_that_was_killed_is_replaced_after_the_pause(served: Served) ->
     def pids() -> set[int]:
         return {child.pid for child in psutil.Process(served.process.pid).children()}
 
+    eventually(lambda: len(pids()) == WORKERS, "whom a reload told to go has gone, and would not be replaced")
     before = pids()
-    victim = min(before)
-    os.kill(victim, signal.SIGKILL)
+    os.kill(min(before), signal.SIGKILL)
     killed = time.monotonic()
     eventually(lambda: len(pids() - before) == 1, "another one takes its place")
     assert time.monotonic() - killed >= RESPAWN_PAUSE_S
