@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.errors import InputError, ScenarioError
 from harness.model.app import AppManifest
 from harness.model.faults import DefectFault
+from harness.model.globs import matches
 from harness.model.scenario import Scenario
 from harness.reading import read
 from harness.yamlfile import Lines, Place, brief, dotted
@@ -22,7 +23,7 @@ _SHOWN = 200  # characters of a name in a message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedScenario:
-    """A scenario with the files that it names, all found. ``hash`` is a sha256 over every one of them."""
+    """A scenario with the files that it names, all found. ``hash`` is a sha256 over these and the app's source."""
 
     spec: Scenario
     file: Path
@@ -67,7 +68,7 @@ def load_scenario(file: Path) -> LoadedScenario:
         checks=tuple(checks),
         cheats=cheats,
         kb=next((folder / "kb" for folder in file.resolve().parents if _is_there(folder / "kb", folder=True)), None),
-        hash=_hash([file, app / "app.yml", *paths.values(), *checks], file),
+        hash=_hash([file, *paths.values(), *checks, *_source(app, manifest)], file),
     )
 
 
@@ -124,6 +125,12 @@ def _require_known_upstreams(spec: Scenario, manifest: AppManifest, file: Path, 
                 key=dotted(key),
                 cure=f"its app.yml has: {', '.join(known) or 'none'}",
             )
+
+
+def _source(app: Path, manifest: AppManifest) -> list[Path]:
+    """What of the app decides how it behaves."""
+    files = [path for path in sorted(app.rglob("*")) if path.is_file()]
+    return [app / "app.yml", *(path for path in files if matches(manifest.source, path.relative_to(app).as_posix()))]
 
 
 def _hash(paths: list[Path], scenario: Path) -> str:

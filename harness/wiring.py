@@ -51,6 +51,7 @@ logger = logging.getLogger(__name__)
 _TRACKER_PATIENCE_S = 60.0
 _LOAD_MARGIN_S = 600.0  # deployments, rollbacks, checks: what has no length of its own in a scenario
 _ROOT = Path(__file__).resolve().parents[1]
+_WHAT_RUNS = ("harness", "scenarios", "target_app", "mock_api", "kb")  # a commit without these changed is not dirty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,9 +269,10 @@ def _trial(loaded: LoadedScenario, options: Options, chosen: Chosen, containment
 
 
 def _commit() -> str:
-    """Of the harness itself; empty where it was installed without its repository."""
+    """Of the harness itself, "-dirty" where what runs is not as committed; empty where there is no repository."""
     try:
-        return git(_ROOT, "rev-parse", "HEAD").strip() + ("-dirty" if git(_ROOT, "status", "--porcelain") else "")
+        changed = git(_ROOT, "status", "--porcelain", "--", *_WHAT_RUNS)
+        return git(_ROOT, "rev-parse", "HEAD").strip() + ("-dirty" if changed else "")
     except GitFailed:
         return ""
 

@@ -92,6 +92,13 @@ def child_exit(server: Arbiter, worker: Worker) -> None:
         time.sleep(_respawn_pause_s)
 
 
+def worker_exit(_server: Arbiter, worker: Worker) -> None:
+    """graceful_timeout is all that a request gets: the interpreter would go on waiting for its thread."""
+    if worker.booted and not worker.alive:
+        logging.shutdown()
+        os._exit(0)
+
+
 def on_exit(_server: Arbiter) -> None:
     folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
     if folder.name.startswith(_OURS):

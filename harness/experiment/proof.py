@@ -33,6 +33,7 @@ class Row:
     rule: str
     reason: str
     at: str  # ISO 8601, UTC
+    patch: str = ""  # of a wrong fix: the beginning of the sha256 of its edits
     seconds: float = 0.0
     trial: str = ""
     commit: str = ""  # of the harness

@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from harness.catalogue import CHEAT, cheats, choose_fixer
 from harness.errors import FixerError, FixRefused, MeasurementError
@@ -49,28 +51,52 @@ def prove(loaded: LoadedScenario, plan: Plan, tell: Callable[[str], None]) -> It
 
     MeasurementError where an arm can hardly ever be measured here.
     """
-    for arm in (NOOP, REFERENCE, *(f"{CHEAT}{name}" for name in cheats(loaded))):
-        wanted = plan.cheat_repeats if arm.startswith(CHEAT) else plan.repeats
-        yield from _arm(loaded, arm, wanted, plan, tell)
+    found, arms = rows(plan.proof), _arms(loaded)
+    for arm in arms:
+        of_arm = [row for row in _present(loaded, arms, found) if row.arm == arm.name]
+        yield from _lacking(loaded, arm, of_arm, plan, tell)
 
 
 def present(loaded: LoadedScenario, found: Sequence[Row]) -> list[Row]:
-    """The rows that speak of the scenario as it is now, by the judge of now."""
-    return [row for row in found if row.scenario_hash == loaded.hash and row.judge == JUDGE]
+    """The rows that speak of the scenario and the wrong fixes as they are now, by guard, review and judge of now."""
+    return _present(loaded, _arms(loaded), found)
 
 
-def _arm(loaded: LoadedScenario, arm: str, wanted: int, plan: Plan, tell: Callable[[str], None]) -> Iterator[Row]:
-    of_arm = [row for row in present(loaded, rows(plan.proof)) if row.arm == arm]
-    had = len(of_arm)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Arm:
+    name: str
+    patch: str = ""
+    refusal: Row | None = None  # of a wrong fix that need not run
+
+    def told_by(self, row: Row) -> bool:
+        """Whether the row is of this very patch, and, where it never ran, refused for what it is refused for now."""
+        now = self.refusal
+        same = row.how == "live" or (now is not None and (row.how, row.rule) == (now.how, now.rule))
+        return row.arm == self.name and row.patch == self.patch and same
+
+
+def _arms(loaded: LoadedScenario) -> list[_Arm]:
+    tree, settings = _tree(loaded), Settings.read()
+    return [_Arm(name=NOOP), _Arm(name=REFERENCE), *(_cheat(loaded, name, tree, settings) for name in cheats(loaded))]
+
+
+def _present(loaded: LoadedScenario, arms: Sequence[_Arm], found: Sequence[Row]) -> list[Row]:
+    of_now = [row for row in found if row.scenario_hash == loaded.hash and row.judge == JUDGE]
+    return [row for row in of_now if any(arm.told_by(row) for arm in arms)]
+
+
+def _lacking(
+    loaded: LoadedScenario, arm: _Arm, of_arm: list[Row], plan: Plan, tell: Callable[[str], None]
+) -> Iterator[Row]:
+    had, wanted = len(of_arm), plan.cheat_repeats if arm.name.startswith(CHEAT) else plan.repeats
     while not _enough(of_arm, wanted):
         if len(of_arm) >= had + wanted + _SPARE:
-            why = of_arm[-1].reason
+            scenario, tries = loaded.spec.metadata.name, wanted + _SPARE
             raise MeasurementError(
-                f"{loaded.spec.metadata.name}: {arm} could not be measured {wanted} times in {wanted + _SPARE}: {why}",
+                f"{scenario}: {arm.name} not measured {wanted} times in {tries}: {of_arm[-1].reason}",
                 cure="is the machine busy? Look at the trials' folders",
             )
-        seed = len(of_arm) + 1
-        row = (_without_load(loaded, arm) if arm.startswith(CHEAT) else None) or _live(loaded, arm, seed, plan, tell)
+        row = arm.refusal or _live(loaded, arm, len(of_arm) + 1, plan, tell)
         append(plan.proof, row)
         of_arm.append(row)
         yield row
@@ -81,34 +107,47 @@ def _enough(of_arm: Sequence[Row], wanted: int) -> bool:
     return settled or sum(row.measured for row in of_arm) >= wanted
 
 
-def _without_load(loaded: LoadedScenario, arm: str) -> Row | None:
-    """The row of a wrong fix that is refused before any of it runs; None: it has to be tried."""
-    fixer, tree = choose_fixer(arm, loaded, Settings.read()).fixer, _tree(loaded)
+def _cheat(loaded: LoadedScenario, name: str, tree: SourceTree, settings: Settings) -> _Arm:
+    """A wrong fix, with the row of its refusal where none of it would ever run."""
+    arm, refused = f"{CHEAT}{name}", partial(_row, loaded, f"{CHEAT}{name}")
     try:
-        fix = fixer.propose(_incident(loaded), (), tree, ())
+        fix = choose_fixer(arm, loaded, settings).fixer.propose(_incident(loaded), (), tree, ())
     except FixRefused as error:
-        return _row(loaded, arm, "refused", Outcome.NOT_HEALED, f"guard.{error.rule}", error.message)
+        return _Arm(name=arm, refusal=refused("refused", Outcome.NOT_HEALED, f"guard.{error.rule}", error.message))
     except FixerError as error:
-        return _row(loaded, arm, "absent", Outcome.NOT_HEALED, "proposal", error.message)
+        return _Arm(name=arm, refusal=refused("absent", Outcome.NOT_HEALED, "proposal", error.message))
+    patch = sha256(repr(fix.edits).encode("utf-8", "replace")).hexdigest()[:16]
+    refusal = None
     if loaded.spec.metadata.control and not fix.abstains:
-        return _row(loaded, arm, "refused", Outcome.FALSE_ALARM, "control", "nothing is there to be mended")
-    return _refused(loaded, arm, tree, fix)
+        refusal = refused("refused", Outcome.FALSE_ALARM, "control", "nothing is there to be mended", patch)
+    elif why := _refused(tree, fix):
+        refusal = refused("refused", Outcome.NOT_HEALED, *why, patch)
+    return _Arm(name=arm, patch=patch, refusal=refusal)
 
 
-def _refused(loaded: LoadedScenario, arm: str, tree: SourceTree, fix: Fix) -> Row | None:
+def _refused(tree: SourceTree, fix: Fix) -> tuple[str, str] | None:
+    """By which rule of guard or review, and why; None: it has to be tried."""
     try:
         after = apply(tree, fix)
     except FixRefused as error:
-        return _row(loaded, arm, "refused", Outcome.NOT_HEALED, f"guard.{error.rule}", error.message)
+        return f"guard.{error.rule}", error.message
     for flag in review(tree, after):
         if flag.severity == "veto":
-            why = f"{flag.path}:{flag.line}: {flag.message}"
-            return _row(loaded, arm, "refused", Outcome.NOT_HEALED, f"review.{flag.rule}", why)
+            return f"review.{flag.rule}", f"{flag.path}:{flag.line}: {flag.message}"
     return None
 
 
-def _row(loaded: LoadedScenario, arm: str, how: Any, outcome: Outcome, rule: str, reason: str) -> Row:  # noqa: ANN401 - one of Row's own words
+def _row(
+    loaded: LoadedScenario,
+    arm: str,
+    how: Literal["refused", "absent"],
+    outcome: Outcome,
+    rule: str,
+    reason: str,
+    patch: str = "",
+) -> Row:
     return Row(
+        patch=patch,
         scenario=loaded.spec.metadata.name,
         scenario_hash=loaded.hash,
         control=loaded.spec.metadata.control,
@@ -123,9 +162,9 @@ def _row(loaded: LoadedScenario, arm: str, how: Any, outcome: Outcome, rule: str
     )
 
 
-def _live(loaded: LoadedScenario, arm: str, seed: int, plan: Plan, tell: Callable[[str], None]) -> Row:
+def _live(loaded: LoadedScenario, tried: _Arm, seed: int, plan: Plan, tell: Callable[[str], None]) -> Row:
     """One whole trial, in a process of its own. MeasurementError where that gives no verdict."""
-    name = loaded.spec.metadata.name
+    name, arm = loaded.spec.metadata.name, tried.name
     tell(f"{name}: {arm}, seed {seed} ...")
     command = [sys.executable, "-P", "-m", "harness", "run", str(loaded.file), "--fixer", arm, "--seed", str(seed)]
     command += ["--results", str(plan.results), "--json", "--no-track"]
@@ -149,6 +188,7 @@ def _live(loaded: LoadedScenario, arm: str, seed: int, plan: Plan, tell: Callabl
         rule=verdict["rule"],
         reason=verdict["reason"],
         at=_now(),
+        patch=tried.patch,
         seconds=round(time.monotonic() - started, 1),
         trial=verdict["trial"]["id"],
         commit=verdict["trial"]["commit"],

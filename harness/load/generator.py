@@ -125,13 +125,13 @@ class LocustTraffic:
         """The next decided window; None when there is none after ``wait_s``. LoadNotFlowing when the load has ended."""
         deadline = time.monotonic() + wait_s
         while not self._waiting:
-            self._check_alive()
+            self._require_sound()
             self._waiting.extend(self._samples.decided(self._read()))
             left_s = deadline - time.monotonic()
             if self._waiting or left_s <= 0:
                 break
             time.sleep(min(_POLL_S, left_s))
-        self._check_alive()
+        self._require_sound()
         return self._waiting.popleft() if self._waiting else None
 
     def settled(self) -> Sequence[Window]:
@@ -158,9 +158,14 @@ class LocustTraffic:
         self._samples.feed(self._file.read())
         return now_s
 
-    def _check_alive(self) -> None:
+    def _require_sound(self) -> None:
         if not self._child.running():
             raise LoadNotFlowing(
                 f"the load generator ended with code {self._child.returncode}\n{self._child.tail(20)}",
                 cure=f"its whole log is {self._child.log}",
+            )
+        if self._samples.garbage:
+            raise LoadNotFlowing(
+                f"{self._samples.garbage} lines of the generator cannot be understood: what happened is not known",
+                cure="let nobody else write to samples.jsonl; a locustfile may print, but not there",
             )

@@ -13,8 +13,14 @@ from harness.trial import slo
 _MARKER = re.compile(r"FAULT_[A-Z0-9_]{1,64}(?![\w=])")
 _BY_ITSELF = re.compile(r"""(?:[\s\[({<|,;:]|[:\[,]\s?"|\b(?:marker|fault|error|code)="?)\Z""")
 _BEFORE = 10  # characters before a marker that tell whether it stands by itself
-_TELLING = re.compile(r"\b(?:FAULT_[A-Z0-9_]|ERROR\b|CRITICAL\b)|Traceback")
-_TELLING_WORDS = ("FAULT_", "ERROR", "CRITICAL", "Traceback")  # to look for these first is much faster
+_TELLING = re.compile(r"\b(?:FAULT_[A-Z0-9_]|ERROR\b|CRITICAL\b|Killed process\b)|Traceback")
+_TELLING_WORDS = (
+    "FAULT_",
+    "ERROR",
+    "CRITICAL",
+    "Killed process",
+    "Traceback",
+)  # looked for first: much faster
 _LOG_LINES = 60  # of the app's log that the healer gets to see
 
 
@@ -101,7 +107,7 @@ def _route_line(name: str, route: RouteWindow) -> str:
 
 
 def _telling_lines(lines: Sequence[str]) -> tuple[str, ...]:
-    """The last lines that carry a marker, an error or a part of a traceback; where there are none, the last lines."""
+    """The last lines that carry a marker, an error, a traceback or a kill for want of memory; else the last lines."""
     telling: list[str] = []
     in_traceback = False
     for line in lines:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 from harness.errors import HarnessError, MeasurementError
 from harness.model.event import (
@@ -156,12 +157,15 @@ def _healed_or_horizon(watch: Watch, incident: Incident, endpoints: Endpoints) -
     clock, scenario = watch.world.clock, watch.world.scenario
     deadline_s = clock.now() + scenario.recovery.horizon_s
     watch.phase("gather")
-    asked = watch.aside(partial(_ask, watch.world, endpoints, "during"), what="checks")  # costs the fixer no time
+    asked = [  # aside: costs the fixer no time; side by side: done before it answers
+        watch.aside(partial(check.run, endpoints, watch.world.trial.seed, "during"), what="checks")
+        for check in watch.world.checks
+    ]
     watch.until(lambda: False, scenario.detection.gather_s)
     incident = watch.describe(incident.id, incident.detected_at)
     attempts = heal(watch, incident, deadline_s=deadline_s)
-    results = watch.must(asked.result, timeout_s=_CHECKS_TIMEOUT_S, what="checks")
-    watch.world.emit(ChecksRan(at_s=clock.now(), moment="during", results=results))
+    told = [watch.must(future.result, timeout_s=_CHECKS_TIMEOUT_S, what="checks") for future in asked]
+    watch.world.emit(ChecksRan(at_s=clock.now(), moment="during", results=tuple(chain.from_iterable(told))))
     if not attempts or attempts[-1].outcome != "recovered":
         watch.phase("watch")
         given_up_s = clock.now()

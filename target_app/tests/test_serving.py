@@ -140,7 +140,9 @@ def test_a_reload_serves_new_code_and_loses_no_request(served: Served) -> None:
             asker.join()
     assert {status for status, _ in answers} == {200}
     assert served.process.running()
-    eventually(lambda: len(list(served.metrics.glob("gauge_livesum_*.db"))) <= WORKERS, "dead workers' gauges are removed")
+    eventually(
+        lambda: len(list(served.metrics.glob("gauge_livesum_*.db"))) <= WORKERS, "dead workers' gauges are removed"
+    )
     assert sample(served.get("/metrics").text, "shop_requests_in_flight") == 1.0
 
 

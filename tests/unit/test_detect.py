@@ -121,8 +121,9 @@ def test_before_anybody_suffers_it_says_so() -> None:
 def test_the_lines_that_tell_something_are_picked_with_whole_tracebacks() -> None:
     traceback = ["Traceback (most recent call last):", '  File "a.py", line 3, in words', "    wait()", "OSError: no"]
     noise = ['{"level": "INFO", "message": "GET /words"}'] * 3
-    lines = [*noise, *traceback, *noise, "[7] [ERROR] Worker failed to boot.", JSON_LINE, "CRITICAL: disk", *noise]
-    assert incident(*lines).logs == (*traceback, "[7] [ERROR] Worker failed to boot.", JSON_LINE, "CRITICAL: disk")
+    killed = "Out of memory: Killed process 7 (gunicorn) total-vm:300000kB, anon-rss:190000kB"
+    told = ["[7] [ERROR] Worker failed to boot.", JSON_LINE, killed, "CRITICAL: disk"]
+    assert incident(*noise, *traceback, *noise, *told, *noise).logs == (*traceback, *told)
 
 
 def test_where_no_line_tells_anything_the_last_ones_are_shown() -> None:

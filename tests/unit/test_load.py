@@ -464,6 +464,18 @@ class TestProcess:
         ):
             observed(traffic, 1000)
 
+    def test_a_line_that_nobody_understands_ends_the_measurement(self, flowing: Flowing, tmp_path: Path) -> None:
+        with (
+            served(lambda _: Response("ok")) as endpoints,
+            flowing(one_route(), endpoints) as traffic,
+        ):
+            observed(traffic, 1)
+            (samples,) = tmp_path.rglob("samples.jsonl")
+            with samples.open("ab") as file:
+                file.write(b"\nwhat somebody else wrote\n")
+            with pytest.raises(LoadNotFlowing, match="cannot be understood"):
+                observed(traffic, 1000)
+
 
 class TestOwnLocustfile:
     TEXT = """

@@ -121,6 +121,7 @@ MISTAKES = {
     "type": (put("weight: 3", "weight: heavy"), 8, "load.routes.0.weight", "valid number", "given: 'heavy'"),
     "rate with a unit": (put("rate: 30", "rate: 30rps"), 6, "load.arrivals.rate", "valid number", "30rps"),
     "duration's unit": (GOOD + "budget: {fixer: 5sec}\n", 21, "budget.fixer", "'5sec' is no duration", "ms, s, m, h"),
+    "endless budget": (GOOD + "budget: {fixerUsd: inf}\n", 21, "budget.fixerUsd", "finite number", ""),
     "duration, yes": (GOOD + "budget:\n  fixer: yes\n", 22, "budget.fixer", "a duration is", "given: True"),
     "request": (put("GET /", "FETCH /"), 8, "load.routes.0.request", "is no request", "such as GET /products"),
     "word for a block": (put("{rate: 30}", "fast"), 6, "load.arrivals", "a block of keys is wanted", "fast"),
@@ -257,9 +258,11 @@ def test_the_hash_changes_with_every_file_that_is_named_and_with_no_other(folder
         path = folder / file
         path.write_text(path.read_text() + "# more\n" if path.exists() else "{}")
         seen.add(load(folder).hash)
+    (folder.parent / "shop" / "more.py").write_text("more")
+    seen.add(load(folder).hash)
     (folder / "checks" / "orders.json").rename(folder / "checks" / "buyers.json")
     seen |= {load(folder).hash, load(folder, GOOD + "# more\n").hash}
-    assert len(seen) == 7
+    assert len(seen) == 8
 
 
 def test_scenarios_are_the_files_named_or_all_of_the_folder(folder: Path) -> None:

@@ -120,6 +120,8 @@ def test_a_shape_is_keys_and_types_all_the_way_down(modules: dict[str, ModuleTyp
         {"rows": rows, "page": 1},
     ):
         assert shape({"rows": rows}) != shape(other)
+    written, none, number = ({"gift_note": note} for note in ("For you", None, 7))
+    assert shape([written, none]) == shape([none]) == shape([written]) != shape([number])
 
 
 def test_what_sinks_while_others_buy_is_left_out(modules: dict[str, ModuleType]) -> None:
