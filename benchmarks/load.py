@@ -23,8 +23,9 @@ from harness.load.samples import Samples, nearest_rank
 from harness.load.schedule import offsets
 from harness.model.scenario import LoadSpec
 from harness.model.source import Endpoints
+from harness.services.loopback import free_port
 from harness.services.ready import http_ready
-from harness.services.supervisor import Supervisor, free_port
+from harness.services.supervisor import Supervisor
 
 ROOT = Path(harness.__file__).parent.parent
 RATES = (250, 500, 750, 1000, 1500, 2000)

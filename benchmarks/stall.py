@@ -24,8 +24,9 @@ from harness.load.samples import Samples
 from harness.load.schedule import offsets
 from harness.model.scenario import LoadSpec
 from harness.model.source import Endpoints
+from harness.services.loopback import free_port
 from harness.services.ready import tcp_ready
-from harness.services.supervisor import Supervisor, free_port
+from harness.services.supervisor import Supervisor
 
 ROOT = Path(harness.__file__).parent.parent
 RATE, SECONDS, STALL_AFTER_S, STALL_S = 100, 20, 6.0, 5.0

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import random
-import re
-import secrets
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +18,8 @@ from harness.errors import InputError
 from harness.faults.table import Patcher, fault
 from harness.fixing.guard import apply
 from harness.fixing.review import review
-from harness.git import GitFailed, git, patched
+from harness.git import GitFailed, patched
+from harness.identity import identified, utc_now
 from harness.leaks.needles import Needles
 from harness.leaks.scan import leaked
 from harness.load.generator import LocustLoad
@@ -50,8 +47,6 @@ logger = logging.getLogger(__name__)
 
 _TRACKER_PATIENCE_S = 60.0
 _LOAD_MARGIN_S = 600.0  # deployments, rollbacks, checks: what has no length of its own in a scenario
-_ROOT = Path(__file__).resolve().parents[1]
-_WHAT_RUNS = ("harness", "scenarios", "target_app", "mock_api", "kb")  # a commit without these changed is not dirty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +85,7 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
     """A real world for one trial. InputError before anything is started; all that is started ends with the block."""
     chosen = choose_fixer(options.fixer, loaded, settings)
     containment = contained(options.isolation, services=(settings.database_url, settings.redis_url))
-    trial = _trial(loaded, options, chosen, containment)
+    trial = identified(loaded, chosen.fixer, retriever=options.retriever, seed=options.seed, isolation=containment.text)
     folder = options.results.resolve() / trial.id
     learned = loaded.kb if options.learn and loaded.kb else folder / "learned"
     retriever = choose_retriever(options.retriever, loaded.kb, learned)
@@ -246,35 +241,6 @@ class TrialClock:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
-
-
-def utc_now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _trial(loaded: LoadedScenario, options: Options, chosen: Chosen, containment: Containment) -> Trial:
-    name, now = loaded.spec.metadata.name, datetime.now(UTC)
-    return Trial(
-        id=f"{now:%Y%m%d-%H%M%S}-{name}-{re.sub('[^A-Za-z0-9_.-]', '-', chosen.fixer.name)}-{secrets.token_hex(4)}",
-        scenario=name,
-        scenario_hash=loaded.hash,
-        fixer=chosen.fixer.name,
-        model=chosen.fixer.model,
-        retriever=options.retriever,
-        seed=options.seed if options.seed is not None else random.randrange(2**31),  # noqa: S311 - a seed is no secret
-        commit=_commit(),
-        started_at=utc_now(),
-        isolation=containment.text,
-    )
-
-
-def _commit() -> str:
-    """Of the harness itself, "-dirty" where what runs is not as committed; empty where there is no repository."""
-    try:
-        changed = git(_ROOT, "status", "--porcelain", "--", *_WHAT_RUNS)
-        return git(_ROOT, "rev-parse", "HEAD").strip() + ("-dirty" if changed else "")
-    except GitFailed:
-        return ""
 
 
 def _patcher(loaded: LoadedScenario) -> Patcher:

@@ -18,9 +18,10 @@ from urllib.parse import quote, unquote, urlsplit
 
 from harness.errors import ServiceUnavailable
 from harness.services import pgdata
+from harness.services.loopback import free_port
 from harness.services.pgaccess import AppDatabase, app_database, closed, drop_app, password_file
 from harness.services.ready import NotYet, wait_until
-from harness.services.supervisor import Child, Supervisor, free_port
+from harness.services.supervisor import Child, Supervisor
 from harness.services.unprivileged import can_reach, reachable_copy
 
 HOME = "harness"

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -31,9 +29,6 @@ from harness.services.reaper import end_group, end_user, identify
 
 _POLL_S = 0.01
 _TAIL_BYTES = 64 * 1024
-_PORTS = (15000, 32768)
-_ports_given: set[int] = set()
-_ports_lock = threading.Lock()
 
 
 class Child:
@@ -246,21 +241,3 @@ class Supervisor:
             os.close(pipe)
         for child in self._children.copy():
             child.stop()  # it is dead by now: this takes its return code from the kernel
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on at 127.0.0.1, never the same twice.
-
-    It lies below the range from which Linux picks ports for outgoing connections (32768 and up): a load test makes so
-    many of those that one would sooner or later take the port before the server does.
-    """
-    while True:
-        port = random.randrange(*_PORTS)  # noqa: S311 - a port is no secret
-        with _ports_lock, socket.socket() as probe:
-            if port not in _ports_given:
-                try:
-                    probe.bind(("127.0.0.1", port))
-                except OSError:
-                    continue
-                _ports_given.add(port)
-                return port

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.errors import ServiceUnavailable
+from harness.services.loopback import free_port
 from harness.services.ready import NotYet, wait_until
-from harness.services.supervisor import Supervisor, free_port
+from harness.services.supervisor import Supervisor
 
 _START_TIMEOUT_S = 15.0
 # what would have the server write files, load code, connect elsewhere, or end: its clients are not trusted

@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 from harness.model.app import AppManifest, Command, UpstreamApp
 from harness.model.source import Upstream
 from harness.services.containment import on_this_machine
+from harness.services.loopback import free_port
 from harness.services.ready import http_ready
-from harness.services.supervisor import Child, Supervisor, free_port
+from harness.services.supervisor import Child, Supervisor
 from harness.services.valkey import valkey_running
 
 _READY_TIMEOUT_S = 20.0

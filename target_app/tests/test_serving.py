@@ -21,8 +21,9 @@ import pytest
 from conftest import APP, Services, environment, eventually
 from provider import Provider
 
+from harness.services.loopback import free_port
 from harness.services.ready import http_ready
-from harness.services.supervisor import Child, Supervisor, free_port
+from harness.services.supervisor import Child, Supervisor
 
 WORKERS = 2
 RESPAWN_PAUSE_S = 1

@@ -23,8 +23,9 @@ from harness.git import patched
 from harness.model.faults import DefectFault, HttpFault, UpstreamFault
 from harness.model.source import Endpoints, SourceTree, Upstream
 from harness.ports import Fault
+from harness.services.loopback import free_port
 from harness.services.ready import http_ready
-from harness.services.supervisor import Supervisor, free_port
+from harness.services.supervisor import Supervisor
 from harness.target.memory import MemoryTarget
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -24,8 +24,9 @@ from harness.incidents.database import engine
 from harness.incidents.record import IncidentRecord
 from harness.model.event import TrialEnded
 from harness.model.verdict import Outcome
+from harness.services.loopback import free_port
 from harness.services.postgres import postgres_running
-from harness.services.supervisor import Supervisor, free_port
+from harness.services.supervisor import Supervisor
 from harness.sinks.journal import read_events, read_verdict
 from tests.e2e import tiny
 

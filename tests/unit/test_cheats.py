@@ -30,7 +30,7 @@ from harness.model.fix import Fix
 from harness.model.incident import Incident
 from harness.model.source import SourceTree
 from harness.model.window import RouteWindow, Window
-from harness.services.supervisor import free_port
+from harness.services.loopback import free_port
 from harness.target.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]

@@ -17,8 +17,9 @@ import httpx
 import pytest
 
 import mock_api
+from harness.services.loopback import free_port
 from harness.services.ready import http_ready
-from harness.services.supervisor import Child, Supervisor, free_port
+from harness.services.supervisor import Child, Supervisor
 from mock_api.capacity import Capacity
 from mock_api.modes import Faults, parse_mode
 from mock_api.settings import Settings

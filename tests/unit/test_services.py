@@ -25,9 +25,10 @@ import redis
 import harness
 from harness.errors import ServiceUnavailable
 from harness.services import unprivileged
+from harness.services.loopback import free_port
 from harness.services.postgres import HOME, Postgres, postgres_running
 from harness.services.reaper import Process, alive, descendants, identify
-from harness.services.supervisor import Supervisor, free_port
+from harness.services.supervisor import Supervisor
 from harness.services.unprivileged import NOBODY, can_reach, reachable_copy
 from harness.services.valkey import valkey_running
 

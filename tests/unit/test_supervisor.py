@@ -19,9 +19,10 @@ import pytest
 import harness
 from harness.errors import ServiceUnavailable, TargetNotReady
 from harness.services import reaper
+from harness.services.loopback import free_port
 from harness.services.ready import NotYet, http_ready, tcp_ready, wait_until
 from harness.services.reaper import alive, identify
-from harness.services.supervisor import Child, Supervisor, free_port
+from harness.services.supervisor import Child, Supervisor
 
 ROOT = Path(harness.__file__).resolve().parents[1]
 PYTHON = [sys.executable, "-I", "-S", "-c"]

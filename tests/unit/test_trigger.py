@@ -16,7 +16,7 @@ from werkzeug.serving import make_server
 from harness.faults.trigger import HttpTrigger
 from harness.model.faults import HttpFault
 from harness.model.source import Endpoints
-from harness.services.supervisor import free_port
+from harness.services.loopback import free_port
 
 DEADLINE_S = 20.0
 

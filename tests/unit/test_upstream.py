@@ -18,8 +18,9 @@ from harness.errors import ServiceUnavailable
 from harness.faults.upstream import UpstreamMode
 from harness.model.faults import UpstreamFault
 from harness.model.source import Endpoints, Upstream
+from harness.services.loopback import free_port
 from harness.services.ready import http_ready
-from harness.services.supervisor import Child, Supervisor, free_port
+from harness.services.supervisor import Child, Supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 20.0

@@ -1,0 +1,47 @@
+"""Who a trial is: its id, and all that says what was run."""
+
+from __future__ import annotations
+
+import random
+import re
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness.git import GitFailed, git
+from harness.loading import LoadedScenario
+from harness.model.verdict import Trial
+from harness.ports import Fixer
+
+_ROOT = Path(__file__).resolve().parents[1]
+_WHAT_RUNS = ("harness", "scenarios", "target_app", "mock_api", "kb")  # a commit without these changed is not dirty
+
+
+def identified(loaded: LoadedScenario, fixer: Fixer, *, retriever: str, seed: int | None, isolation: str) -> Trial:
+    """A new trial, begun now. ``seed`` None: a random one."""
+    name, now = loaded.spec.metadata.name, datetime.now(UTC)
+    return Trial(
+        id=f"{now:%Y%m%d-%H%M%S}-{name}-{re.sub('[^A-Za-z0-9_.-]', '-', fixer.name)}-{secrets.token_hex(4)}",
+        scenario=name,
+        scenario_hash=loaded.hash,
+        fixer=fixer.name,
+        model=fixer.model,
+        retriever=retriever,
+        seed=random.randrange(2**31) if seed is None else seed,  # noqa: S311 - a seed is no secret
+        commit=_commit(),
+        started_at=utc_now(),
+        isolation=isolation,
+    )
+
+
+def utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _commit() -> str:
+    """Of the harness itself, "-dirty" where what runs is not as committed; empty where there is no repository."""
+    try:
+        changed = git(_ROOT, "status", "--porcelain", "--", *_WHAT_RUNS)
+        return git(_ROOT, "rev-parse", "HEAD").strip() + ("-dirty" if changed else "")
+    except GitFailed:
+        return ""
