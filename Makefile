@@ -22,8 +22,8 @@ fuzz: $(VENV)/installed        ## ten thousand cases for each of the fuzzed read
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/fuzz
 	HARNESS_KILLS=100 $(BIN)/python -m pytest tests/e2e/test_failures.py --timeout 1800
 
-prove: $(VENV)/installed      ## can the verdicts be trusted? what docs/proof.jsonl lacks is run; REPEATS=5
-	$(BIN)/harness validate --prove --repeats $(or $(REPEATS),5) --proof docs/proof.jsonl
+prove: $(VENV)/installed      ## can the verdicts be trusted? what docs/proof.jsonl lacks is run; REPEATS=5 JOBS=2
+	$(BIN)/harness validate --prove --repeats $(or $(REPEATS),5) --jobs $(or $(JOBS),2) --proof docs/proof.jsonl
 
 bench: $(VENV)/installed      ## the figures, side by side
 	for name in startup load stall record redeploy overhead review markers containment; do $(BIN)/python -m benchmarks.$$name || exit 1; done

@@ -18,6 +18,7 @@ from harness.validation import validate
 @click.option("--prove", is_flag=True, help="Run what each must stand: doing nothing, the reference, every wrong fix.")
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Of no-op and reference.")
 @click.option("--cheat-repeats", type=click.IntRange(min=0), default=1, show_default=True, help="Of each wrong fix.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Trials side by side.")
 @click.option(
     "--proof",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -38,6 +39,7 @@ def command(
     prove: bool,
     repeats: int,
     cheat_repeats: int,
+    jobs: int,
     proof: Path,
     results: Path,
 ) -> None:
@@ -62,28 +64,29 @@ def command(
     click.echo(f"{len(files) - len(errors)} of {len(files)} scenarios are valid")
     if errors or not prove:
         click.get_current_context().exit(2 if errors else 0)
-    _prove(files, proof, results, repeats, cheat_repeats)
+    counts = {"repeats": repeats, "cheat_repeats": cheat_repeats, "jobs": jobs}
+    click.get_current_context().exit(0 if _proven(files, proof, results, counts) else 1)
 
 
-def _prove(files: list[Path], proof: Path, results: Path, repeats: int, cheat_repeats: int) -> None:
+def _proven(files: list[Path], proof: Path, results: Path, counts: dict[str, int]) -> bool:
+    """Whether nothing came out as it must not."""
     # imported here: they bring fixers and services, and a check of files is to start in a blink
     from harness.experiment import matrix  # noqa: PLC0415
-    from harness.experiment.proof import rows  # noqa: PLC0415
-    from harness.experiment.prove import Plan, present, prove  # noqa: PLC0415
+    from harness.experiment.prove import Plan, counted, prove  # noqa: PLC0415
     from harness.sinks.journal import write_atomically  # noqa: PLC0415
 
-    plan = Plan(results=results, proof=proof, repeats=repeats, cheat_repeats=cheat_repeats)
     proven = [load_scenario(file) for file in files]
-    for loaded in proven:
-        for row in prove(loaded, plan, lambda text: click.echo(text, err=True)):
+    try:
+        plan = Plan(results=results, proof=proof, **counts)
+        for row in prove(proven, plan, lambda text: click.echo(text, err=True)):
             mark = "ok   " if row.as_it_must or not row.measured else "WRONG"
             click.echo(f"{mark} {row.scenario} {row.arm}: {row.outcome} by {row.rule} ({row.how}, {row.seconds:g} s)")
-    everything = rows(proof)
-    counted = [row for loaded in proven for row in present(loaded, everything)]
-    siblings = sorted({loaded.file.parent.resolve() for loaded in proven})
-    every = [load_scenario(each) for folder in siblings for each in scenario_files((), folder)]
-    told = [row for loaded in every for row in present(loaded, everything)]
-    write_atomically(proof.with_suffix(".md"), matrix.page(told, len(everything) - len(told)).encode())
-    click.echo("\n".join(matrix.lines(counted)))
-    wrong = any(row.measured and not row.as_it_must for row in counted)
-    click.get_current_context().exit(1 if wrong else 0)
+    finally:
+        siblings = sorted({loaded.file.parent.resolve() for loaded in proven})
+        every = [load_scenario(each) for folder in siblings for each in scenario_files((), folder)]
+        told, older = counted(every, proof)
+        write_atomically(proof.with_suffix(".md"), matrix.page(told, older).encode())
+    names = {loaded.spec.metadata.name for loaded in proven}
+    asked = [row for row in told if row.scenario in names]
+    click.echo("\n".join(matrix.lines(asked)))
+    return all(row.as_it_must for row in asked if row.measured)
