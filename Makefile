@@ -4,7 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := uv==0.13.9
 
-.PHONY: run test lint format fuzz prove bench schema lock clean
+FIRST  := malformed_sql upstream_latency pool_exhaustion
+
+.PHONY: run test lint format fuzz prove prove-first prove-changed bench schema lock clean
 
 run: $(VENV)/installed        ## heal a real app under live load
 	$(BIN)/harness run scenarios/pool_exhaustion.yml
@@ -24,6 +26,14 @@ fuzz: $(VENV)/installed        ## ten thousand cases for each of the fuzzed read
 
 prove: $(VENV)/installed      ## can the verdicts be trusted? what docs/proof.jsonl lacks is run; REPEATS=5 JOBS=2
 	$(BIN)/harness validate --prove --repeats $(or $(REPEATS),5) --jobs $(or $(JOBS),2) --proof docs/proof.jsonl
+
+prove-first: $(VENV)/installed   ## once each and anew: the first scenarios' no-op, reference and wrong fixes
+	rm -f results/proof-first.jsonl
+	$(BIN)/harness validate --prove --repeats 1 --jobs 2 --proof results/proof-first.jsonl $(FIRST:%=scenarios/%.yml)
+
+prove-changed: $(VENV)/installed ## once each: whatever docs/proof.jsonl does not know as it is now
+	mkdir -p results && cp docs/proof.jsonl results/proof-changed.jsonl
+	$(BIN)/harness validate --prove --repeats 1 --jobs 2 --proof results/proof-changed.jsonl
 
 bench: $(VENV)/installed      ## the figures, side by side
 	for name in startup load stall record redeploy overhead review markers containment; do $(BIN)/python -m benchmarks.$$name || exit 1; done

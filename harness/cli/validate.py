@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from harness.errors import MeasurementError
 from harness.loading import load_scenario, scenario_files
 from harness.model.scenario import Scenario
 from harness.validation import validate
@@ -76,17 +77,21 @@ def _proven(files: list[Path], proof: Path, results: Path, counts: dict[str, int
     from harness.sinks.journal import write_atomically  # noqa: PLC0415
 
     proven = [load_scenario(file) for file in files]
+    plan, failure = Plan(results=results, proof=proof, **counts), None
     try:
-        plan = Plan(results=results, proof=proof, **counts)
         for row in prove(proven, plan, lambda text: click.echo(text, err=True)):
             mark = "ok   " if row.as_it_must or not row.measured else "WRONG"
             click.echo(f"{mark} {row.scenario} {row.arm}: {row.outcome} by {row.rule} ({row.how}, {row.seconds:g} s)")
-    finally:
-        siblings = sorted({loaded.file.parent.resolve() for loaded in proven})
-        every = [load_scenario(each) for folder in siblings for each in scenario_files((), folder)]
-        told, older = counted(every, proof)
-        write_atomically(proof.with_suffix(".md"), matrix.page(told, older).encode())
+    except MeasurementError as error:
+        failure = error
+    click.echo("Summing up: all wrong fixes are read once more ...", err=True)
+    siblings = sorted({loaded.file.parent.resolve() for loaded in proven})
+    every = [load_scenario(each) for folder in siblings for each in scenario_files((), folder)]
+    told, older = counted(every, proof)
+    write_atomically(proof.with_suffix(".md"), matrix.page(told, older).encode())
     names = {loaded.spec.metadata.name for loaded in proven}
     asked = [row for row in told if row.scenario in names]
     click.echo("\n".join(matrix.lines(asked)))
+    if failure:
+        raise failure
     return all(row.as_it_must for row in asked if row.measured)

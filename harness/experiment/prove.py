@@ -55,6 +55,7 @@ def prove(scenarios: Sequence[LoadedScenario], plan: Plan, tell: Callable[[str],
     """
     trials: deque[_Trial] = deque()
     for loaded in scenarios:
+        tell(f"{loaded.spec.metadata.name}: reading its wrong fixes ...")
         tried = arms(loaded)
         found = present(loaded, tried, rows(plan.proof))
         for arm in tried:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli import cli
+from harness.fixing.cheats import CHEATS
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = ROOT / "scenarios" / "pool_exhaustion.yml"
@@ -153,10 +155,17 @@ def test_the_schema_is_the_one_that_the_scenarios_name() -> None:
 def test_list_shows_scenarios_also_wrong_ones_fixers_and_retrievers(tmp_path: Path) -> None:
     (tmp_path / "bad.yml").write_text("metadata: 1\n")
     output = CliRunner().invoke(cli, ["list", str(tmp_path)]).output
-    assert f"{tmp_path}/bad.yml  is wrong: " in output
+    assert f"{tmp_path}/bad.yml is wrong: " in output
     output = CliRunner().invoke(cli, ["list", str(ROOT / "scenarios")]).output
-    assert "A blocking query drains the connection pool [database]" in output
-    assert "playbook" in output and "lexical" in output
+    assert "database     A blocking query drains the connection pool\n" in output
+    assert "playbook" in output and "lexical" in output and "cheat:" not in output
+
+
+def test_list_tells_what_each_wrong_fix_does() -> None:
+    output = CliRunner().invoke(cli, ["list", "--cheats", str(ROOT / "scenarios")]).output
+    told = dict(re.findall(r"  cheat:(\S+)\n    (.+)", output))
+    assert told["delete-route"].startswith("Takes the decorators") and told["stay_away"].startswith("What it does: rem")
+    assert len(told) > len(CHEATS) and all(told.values())
 
 
 def test_kb_search_gives_the_best_first() -> None:
