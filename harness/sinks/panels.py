@@ -109,11 +109,24 @@ def _checks(checks: Sequence[CheckResult]) -> Table:
     table.add_column(width=4, no_wrap=True)
     table.add_column(ratio=2)
     table.add_column(ratio=3)
-    for check in checks:
-        mark = Text("pass", "green") if check.passed else Text("FAIL", "bold red")
-        name = Text(printable(check.name, 120), "" if check.passed else "bold")
-        table.add_row(mark, name, Text(printable(check.evidence, 600), "dim" if check.passed else ""))
+    for alike in _alike(checks):
+        first, names = alike[0], [printable(check.name, 120) for check in alike]
+        mark = Text("pass", "green") if first.passed else Text("FAIL", "bold red")
+        evidence = Text(printable(first.evidence, 600), "dim" if first.passed else "")
+        if len(alike) > 1:
+            table.add_row(mark, Text(f"{len(alike)} checks: {evidence}"), Text("; ".join(names), "dim"))
+        else:
+            table.add_row(mark, Text(names[0], "" if first.passed else "bold"), evidence)
     return table
+
+
+def _alike(checks: Sequence[CheckResult]) -> list[list[CheckResult]]:
+    """Neighbours that passed, and of which the same is to be said, together."""
+    together: list[list[CheckResult]] = []
+    for check in checks:
+        same = together and check.passed and together[-1][0].passed and together[-1][0].evidence == check.evidence
+        together[-1].append(check) if same else together.append([check])
+    return together
 
 
 def _numbers(result: Verdict) -> list[str]:

@@ -29,7 +29,7 @@ from harness.model.event import (
     TrialEnded,
     WindowObserved,
 )
-from harness.model.verdict import Outcome
+from harness.model.verdict import CheckResult, Outcome
 from harness.sinks.console import Console
 from harness.sinks.fanout import FanOut
 from harness.sinks.journal import Journal, read_events, read_verdict, read_windows
@@ -470,3 +470,13 @@ def test_standard_output_is_left_to_the_verdict(capfd: pytest.CaptureFixture[str
         console(sample.started())
         print("{}")  # as --json does
     assert capfd.readouterr().out == "{}\n"
+
+
+def test_checks_of_which_the_same_is_to_be_said_are_one_row_and_failures_stay_alone() -> None:
+    told = [("a", True), ("b", True), ("c", False), ("d", False), ("e", True)]
+    checks = tuple(CheckResult(name=f"check {name}", passed=passed, evidence="holds") for name, passed in told)
+    *events, end = sample.healed()
+    assert isinstance(end, TrialEnded)
+    text = drawn([*events, replace(end, verdict=replace(end.verdict, checks=checks))])
+    assert re.search(r"pass\s+2 checks: holds\s+check a; check b", text)
+    assert text.count("FAIL") == 2 and re.search(r"pass\s+check e\s+holds", text)
