@@ -15,7 +15,7 @@ from harness.fixing.playbook import PlaybookFixer
 from harness.fixing.scripted import NoopFixer, ReferenceFixer
 from harness.loading import LoadedScenario
 from harness.ports import Fixer, Retriever
-from harness.retrieval.corpus import load_corpus
+from harness.retrieval.base import KnowledgeBase
 from harness.retrieval.lexical import LexicalRetriever
 from harness.retrieval.memory import NoRetriever
 from harness.settings import Settings
@@ -56,17 +56,15 @@ def choose_fixer(name: str | None, loaded: LoadedScenario, settings: Settings) -
     return Chosen(fixer=makers[name](), reason="chosen by --fixer")
 
 
-def choose_retriever(name: str, kb: Path | None, learned: Path) -> Retriever:
-    """The retriever of that name over the documents in ``kb``; what it learns goes to ``learned``."""
+def choose_retriever(name: str, base: KnowledgeBase | None) -> Retriever:
+    """The retriever of that name over a knowledge base. InputError when there is none."""
+    if name not in RETRIEVERS:
+        raise InputError(f"no retriever {name!r}", cure=f"known: {', '.join(RETRIEVERS)}")
     if name == "none":
         return NoRetriever()
-    if name == "lexical":
-        if kb is None:
-            raise InputError(
-                "no knowledge base: no folder kb/ above the scenario", cure="make one, or --retriever none"
-            )
-        return LexicalRetriever(load_corpus(kb), learned=learned)
-    raise InputError(f"no retriever {name!r}", cure=f"known: {', '.join(RETRIEVERS)}")
+    if base is None:
+        raise InputError("no knowledge base: no folder kb/ above the scenario", cure="make one, or --retriever none")
+    return LexicalRetriever(base.documents, learned=base.learned)
 
 
 def cheats(loaded: LoadedScenario) -> tuple[str, ...]:

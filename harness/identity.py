@@ -17,12 +17,27 @@ _ROOT = Path(__file__).resolve().parents[1]
 _WHAT_RUNS = ("harness", "scenarios", "target_app", "mock_api", "kb")  # a commit without these changed is not dirty
 
 
-def identified(loaded: LoadedScenario, fixer: Fixer, *, retriever: str, seed: int | None, isolation: str) -> Trial:
+def new_id(loaded: LoadedScenario, fixer: Fixer) -> str:
+    """Of a trial that begins now."""
+    name, now = re.sub("[^A-Za-z0-9_.-]", "-", fixer.name), datetime.now(UTC)
+    return f"{now:%Y%m%d-%H%M%S}-{loaded.spec.metadata.name}-{name}-{secrets.token_hex(4)}"
+
+
+def identified(
+    trial_id: str,
+    loaded: LoadedScenario,
+    fixer: Fixer,
+    *,
+    retriever: str,
+    seed: int | None,
+    isolation: str,
+    kb: str,
+    min_confidence: float | None,
+) -> Trial:
     """A new trial, begun now. ``seed`` None: a random one."""
-    name, now = loaded.spec.metadata.name, datetime.now(UTC)
     return Trial(
-        id=f"{now:%Y%m%d-%H%M%S}-{name}-{re.sub('[^A-Za-z0-9_.-]', '-', fixer.name)}-{secrets.token_hex(4)}",
-        scenario=name,
+        id=trial_id,
+        scenario=loaded.spec.metadata.name,
         scenario_hash=loaded.hash,
         fixer=fixer.name,
         model=fixer.model,
@@ -31,6 +46,8 @@ def identified(loaded: LoadedScenario, fixer: Fixer, *, retriever: str, seed: in
         commit=_commit(),
         started_at=utc_now(),
         isolation=isolation,
+        kb=kb,
+        min_confidence=loaded.spec.budget.min_confidence if min_confidence is None else min_confidence,
     )
 
 

@@ -57,9 +57,10 @@ class Fault(Protocol):
 class Retriever(Protocol):
     name: str
 
+    def prepare(self) -> None: ...  # what takes time before the first search; services are up, no load yet
     def query(self, incident: Incident) -> str: ...  # what is looked up, for the record
     def retrieve(self, incident: Incident, limit: int) -> Sequence[Passage]: ...  # best first
-    def learn(self, incident: Incident, fix: Fix) -> str: ...  # the new document's id
+    def learn(self, incident: Incident, fix: Fix, *, failed: str = "") -> str: ...  # the document's id; why it failed
 
 
 class Fixer(Protocol):

@@ -19,7 +19,7 @@ from harness.faults.table import Patcher, fault
 from harness.fixing.guard import apply
 from harness.fixing.review import review
 from harness.git import GitFailed, patched
-from harness.identity import identified, utc_now
+from harness.identity import identified, new_id, utc_now
 from harness.leaks.needles import Needles
 from harness.leaks.scan import leaked
 from harness.load.generator import LocustLoad
@@ -29,6 +29,7 @@ from harness.model.source import SourceTree
 from harness.model.verdict import Trial
 from harness.ports import Retriever, Sink
 from harness.redaction import secrets_in
+from harness.retrieval.base import KnowledgeBase, folder_of, load_base
 from harness.services.containment import Containment, Isolation, contained
 from harness.services.postgres import Postgres, postgres_running
 from harness.services.supervisor import Child, Supervisor
@@ -57,7 +58,9 @@ class Options:
     fixer: str | None = None
     retriever: str = "lexical"
     seed: int | None = None
-    learn: bool = False
+    kb: str | None = None  # a named knowledge base: what was learnt before is searched too
+    min_confidence: float | None = None  # instead of the scenario's own
+    learn: bool = False  # what this trial teaches goes there
     track: bool = True
     withdraw: bool = False
     isolation: Isolation = "auto"
@@ -85,10 +88,20 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
     """A real world for one trial. InputError before anything is started; all that is started ends with the block."""
     chosen = choose_fixer(options.fixer, loaded, settings)
     containment = contained(options.isolation, services=(settings.database_url, settings.redis_url))
-    trial = identified(loaded, chosen.fixer, retriever=options.retriever, seed=options.seed, isolation=containment.text)
-    folder = options.results.resolve() / trial.id
-    learned = loaded.kb if options.learn and loaded.kb else folder / "learned"
-    retriever = choose_retriever(options.retriever, loaded.kb, learned)
+    trial_id = new_id(loaded, chosen.fixer)
+    folder = options.results.resolve() / trial_id
+    base = _base(loaded, options, folder)
+    retriever = choose_retriever(options.retriever, base)
+    trial = identified(
+        trial_id,
+        loaded,
+        chosen.fixer,
+        retriever=options.retriever,
+        seed=options.seed,
+        isolation=containment.text,
+        kb=base.snapshot if base else "",
+        min_confidence=options.min_confidence,
+    )
     try:
         folder.mkdir(parents=True)
         shutil.copyfile(loaded.file, folder / "scenario.yml")
@@ -108,6 +121,14 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
             loaded, trial, chosen, options, containment, retriever, supervisor, services, folder, fan_out, settings
         )
         yield Wired(world=world, folder=folder, tracker=tracker, fan_out=fan_out)
+
+
+def _base(loaded: LoadedScenario, options: Options, folder: Path) -> KnowledgeBase | None:
+    """What is searched; None: nothing."""
+    if options.retriever == "none" or loaded.kb is None:
+        return None
+    added = folder_of(options.results.resolve(), options.kb) if options.kb else None
+    return load_base(loaded.kb, added, learned=added if added and options.learn else folder / "learned")
 
 
 class _Services:

@@ -11,6 +11,7 @@ from harness.model.event import (
     ChecksRan,
     Deployed,
     Event,
+    FailureLearnt,
     FaultBit,
     FaultInjected,
     FaultsChecked,
@@ -262,6 +263,7 @@ def healed(what: Trial | None = None, *, logs: tuple[str, ...] = ()) -> list[Eve
         PhaseStarted(at_s=34.0, name="checks"),
         ChecksRan(at_s=34.5, moment="after", results=verdict(Outcome.HEALED).checks[1:]),
         FixWithdrawn(at_s=34.9, harm="checkout-fast broken: 28 of 30 arrivals bad in 2 windows"),
+        FailureLearnt(at_s=35.0, incident_id="inc-7f3a", attempt=1, document_id="inc-7f3a-not"),
         IncidentResolved(at_s=35.0, incident_id="inc-7f3a", document_id="inc-7f3a-learnt"),
         TrialEnded(
             at_s=35.4,

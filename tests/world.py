@@ -254,6 +254,7 @@ class Simulation:
                 seed=7,
                 commit="c391f1a",
                 started_at="2026-11-07T12:00:00.000+00:00",
+                min_confidence=spec.budget.min_confidence,
             ),
             scenario=spec,
             clock=self.clock,

@@ -23,7 +23,13 @@ from harness.sinks.journal import verdict_json
     show_default=True,
     help="Where the trial's folder and MLflow's database go.",
 )
-@click.option("--learn", is_flag=True, help="On heal, add the incident to kb/ and not to this run's folder alone.")
+@click.option("--kb", metavar="NAME", help="A knowledge base in RESULTS/kb: what it has learnt is searched too.")
+@click.option("--learn", is_flag=True, help="Add what this trial teaches to it; it is 'learned' where none is named.")
+@click.option(
+    "--min-confidence",
+    type=click.FloatRange(0, 1),
+    help="Of fixer and retriever together: what is less sure is not deployed. Else the scenario's own.",
+)
 @click.option("--withdraw", is_flag=True, help="In the end take the fix away again: the harm must come back.")
 @click.option(
     "--isolation",
@@ -40,7 +46,9 @@ def command(
     retriever: str,
     seed: int | None,
     results: Path,
+    kb: str | None,
     learn: bool,
+    min_confidence: float | None,
     withdraw: bool,
     isolation: Isolation,
     no_track: bool,
@@ -60,7 +68,9 @@ def command(
         retriever=retriever,
         seed=seed,
         results=results,
+        kb=kb or ("learned" if learn else None),
         learn=learn,
+        min_confidence=min_confidence,
         withdraw=withdraw,
         isolation=isolation,
         track=not no_track,

@@ -27,7 +27,7 @@ class PlaybookFixer:
 
     The passages are walked best first. The first whose remedies change the tree gives the fix: its
     remedies are applied together, one after the other. A remedy that an earlier attempt applied
-    without recovery is left out.
+    without recovery, or that is known to have failed for the same error code, is left out.
 
     The confidence is a rule of thumb, stated before the outcome: 0.2, and 0.4 when the passage is about
     the incident's error code, and up to 0.3 for the share of passages with remedies that recommend
@@ -42,13 +42,19 @@ class PlaybookFixer:
     ) -> Fix:
         failed = [attempt for attempt in earlier if attempt.outcome != "recovered"]
         spent = {line.strip() for each in failed if each.fix for line in each.fix.remediation.splitlines()}
-        for passage in passages:
+        spent |= {remedy.applied for each in passages if _failed_here(each, incident) for remedy in each.remedies}
+        for passage in (each for each in passages if each.helped):
             untried = [remedy for remedy in passage.remedies if remedy.applied not in spent]
             applied = _apply(passage, untried, tree)
             if applied.edits:
                 confidence = _confidence(incident, applied, passages, failures=len(failed))
                 return _fix(applied, confidence)
         return Fix(root_cause=_why_none(passages, spent), model=self.model)
+
+
+def _failed_here(passage: Passage, incident: Incident) -> bool:
+    """Whether it tells what was tried in vain for the same error code."""
+    return not passage.helped and incident.error_code in passage.text
 
 
 def _apply(passage: Passage, remedies: Sequence[Remedy], tree: SourceTree) -> _Applied:

@@ -181,6 +181,17 @@ class IncidentResolved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailureLearnt:
+    """A fix that was rolled back is indexed under ``document_id``, as what not to do."""
+
+    at_s: float
+    incident_id: str
+    attempt: int
+    document_id: str
+    type: Literal["FailureLearnt"] = "FailureLearnt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialFailed:
     """It could not be measured: the trial is INVALID."""
 
@@ -224,6 +235,7 @@ Event = (
     | ChecksRan
     | FaultsChecked
     | FixWithdrawn
+    | FailureLearnt
     | IncidentResolved
     | TrialFailed
     | TrialInterrupted

@@ -43,11 +43,13 @@ Edit = WriteFile | ReplaceText | DeleteFile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a proposal cost. ``usd`` is None where no price is known."""
+    """What a proposal cost. ``usd`` is None where no price is known, and the known part where only some is."""
 
     seconds: float = 0.0
     tokens_in: int = 0
-    tokens_out: int = 0
+    tokens_out: int = 0  # all that is billed as output: what was said, and what was thought
+    tokens_thought: int = 0  # that part of tokens_out which the model kept to itself
+    calls: int = 0  # requests sent to a model, also those that failed
     usd: float | None = None
 
     def __add__(self, other: Cost) -> Cost:
@@ -56,6 +58,8 @@ class Cost:
             seconds=self.seconds + other.seconds,
             tokens_in=self.tokens_in + other.tokens_in,
             tokens_out=self.tokens_out + other.tokens_out,
+            tokens_thought=self.tokens_thought + other.tokens_thought,
+            calls=self.calls + other.calls,
             usd=sum(known) if known else None,
         )
 
@@ -71,6 +75,7 @@ class Fix:
     confidence: Annotated[float, Field(ge=0, le=1)] | None = None  # as the fixer stated it, before the outcome is known
     cost: Cost = field(default_factory=Cost)
     model: str = ""
+    prompt: str = ""  # "<version> <sha256>" of the prompt that it answers; empty where there was none
 
     @property
     def abstains(self) -> bool:
@@ -109,3 +114,5 @@ class Attempt:
     started_s: float = 0.0
     proposed_s: float | None = None
     deployed_s: float | None = None
+    retriever_confidence: float | None = None  # 0-1: how far the best passage stands out
+    combined_confidence: float | None = None  # 0-1: of this and the fixer's own

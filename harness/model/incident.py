@@ -54,3 +54,4 @@ class Passage:
     text: str
     score: float
     remedies: tuple[Remedy, ...] = ()
+    helped: bool = True  # False: the remedies were tried for this, and rolled back

@@ -115,6 +115,7 @@ class Budget(Described):
     attempts: int = Field(default=3, gt=0)
     fixer_s: Seconds = Field(default=120.0, alias="fixer")
     fixer_usd: float | None = Field(default=None, gt=0)
+    min_confidence: float | None = Field(default=None, ge=0, le=1)
 
 
 class Scenario(Described):

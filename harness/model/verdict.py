@@ -78,6 +78,8 @@ class Trial:
     commit: str  # of the harness, with "-dirty" where the tree has changes
     started_at: str  # ISO 8601, UTC
     isolation: str = ""  # how the app is kept apart from the machine
+    min_confidence: float | None = None  # under it, a proposal counts as an abstention
+    kb: str = ""  # the knowledge base, by name and a hash of all its documents; empty: nothing was searched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +110,8 @@ class Verdict:
     times: Times = field(default_factory=Times)
     signals: tuple[Signal, ...] = ()
     attempts: tuple[Attempt, ...] = ()
-    confidence: float | None = None  # of the last fix that went live, else of the last proposal
+    confidence: float | None = None  # the fixer's, of the last fix that went live, else of the last proposal
+    retriever_confidence: float | None = None  # of the same attempt
+    combined_confidence: float | None = None
     error_budget_burned: float = 0.0  # bad arrivals from injection on, over what the objective allows in that time
     cost: Cost = field(default_factory=Cost)

@@ -40,6 +40,9 @@ class FrontMatter(BaseModel):
     date: date
     tags: tuple[str, ...] = ()
     remedies: tuple[_Remedy, ...] = ()
+    helped: bool = True  # false: what was tried, with these remedies, and rolled back
+    times: int = Field(default=1, ge=1)  # how often it happened
+    change: str = ""  # the beginning of a sha256 of the edits, where it was learnt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +57,20 @@ class Document:
     tags: tuple[str, ...]
     remedies: tuple[Remedy, ...]
     body: str
+    helped: bool = True
+    times: int = 1
+    change: str = ""
 
     def passage(self, score: float) -> Passage:
         """What a fixer is given: the body under a line that says where and when it happened."""
         heading = f"{self.error_code} in {self.service}, {self.date.isoformat()}"
         return Passage(
-            id=self.id, title=self.title, text=f"{heading}\n\n{self.body}", score=score, remedies=self.remedies
+            id=self.id,
+            title=self.title,
+            text=f"{heading}\n\n{self.body}",
+            score=score,
+            remedies=self.remedies,
+            helped=self.helped,
         )
 
     @property
@@ -113,6 +124,9 @@ def parse_document(text: str, file: Path) -> Document:
         tags=front.tags,
         remedies=tuple(Remedy(name=each.name, parameters=dict(each.parameters)) for each in front.remedies),
         body=body,
+        helped=front.helped,
+        times=front.times,
+        change=front.change,
     )
 
 

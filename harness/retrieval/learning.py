@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 
 import yaml
@@ -16,6 +17,7 @@ from harness.model.incident import Incident, Remedy
 from harness.retrieval.corpus import SECTIONS, Document, parse_document
 from harness.retrieval.query import telling_lines
 
+LEARNED = "learned-"  # how the id of what was learnt begins
 LAST_LINES = 10  # of a log in which nothing complains
 LINE_CHARS = 500
 PROSE_LINES = 60
@@ -24,27 +26,73 @@ NOT_STATED = "Not stated."
 _STRUCTURE = re.compile(r"^(\s*)(?=[#`~<>|=+*-])")
 
 
-def learnt_document(incident: Incident, fix: Fix, known: Iterable[Remedy] = ()) -> tuple[Document, str]:
-    """The document and its file text. It recommends those of the ``known`` remedies that the fix says it applied.
+def learnt_document(
+    incident: Incident,
+    fix: Fix,
+    *,
+    among: Sequence[Document] = (),
+    known: Sequence[Remedy] | None = None,
+    failed: str = "",
+) -> tuple[Document, str]:
+    """The document and its file text, ``among`` those that there are. ``failed``: why the fix was rolled back.
 
-    A fix names a remedy by a line ``Remedy applied: NAME`` in its remediation, as the playbook writes
-    it. Only remedies that the corpus recommends already are taken over, so a text cannot invent one.
+    It carries those of the ``known`` remedies (None: those of the other documents) that the fix says it applied. A fix
+    names a remedy by a line ``Remedy applied: NAME`` in its remediation, as the playbook writes it; a text cannot
+    invent one. Where the same was learnt before, the document takes the place of the earlier one and counts on.
     """
     applied = {line.strip() for line in fix.remediation.splitlines()}
-    remedies = [remedy for remedy in known if remedy.applied in applied]
-    name = re.sub(r"[^a-z0-9._-]+", "-", incident.id.lower()).strip("-.")[:100]
+    remedies = [remedy for remedy in (_remedies(among) if known is None else known) if remedy.applied in applied]
+    change = sha256(repr(fix.edits).encode("utf-8", "replace")).hexdigest()[:12]
     front = {
-        "id": f"learned-{name or 'incident'}",
+        "id": _id(incident, change, failed),
         "title": " ".join(_plain(f"{incident.error_code}: {incident.symptoms}").split())[:160],
         "error_code": re.sub(r"[^A-Z0-9_]+", "_", incident.error_code.upper()).strip("_") or "UNKNOWN",
         "service": "app under test",
         "date": datetime.fromisoformat(incident.detected_at).date(),
         "tags": ["learned"],
         "remedies": [{"name": each.name, "parameters": dict(each.parameters)} for each in remedies],
+        "helped": not failed,
+        "times": 1,
+        "change": change,
     }
+    body = _body(incident, fix, failed)
+    document, text = _document(front, body)
+    if earlier := next((other for other in among if _same(document, other)), None):
+        document, text = _document(front | {"id": earlier.id, "times": _counted(earlier, document)}, body)
+    return document, text
+
+
+def _document(front: dict[str, object], body: str) -> tuple[Document, str]:
     header = yaml.safe_dump(front, sort_keys=False, allow_unicode=False, width=10_000)
-    text = f"---\n{header}---\n\n{_body(incident, fix)}"
+    text = f"---\n{header}---\n\n{body}"
     return parse_document(text, Path(f"{front['id']}.md")), text
+
+
+def _id(incident: Incident, change: str, failed: str) -> str:
+    name = re.sub(r"[^a-z0-9._-]+", "-", incident.id.lower()).strip("-.")[:80] or "incident"
+    return f"{LEARNED}{name}{f'-not-{change}' if failed else ''}"
+
+
+def _remedies(among: Sequence[Document]) -> list[Remedy]:
+    """Each once, of what helped."""
+    known: list[Remedy] = []
+    for document in among:
+        known.extend(remedy for remedy in document.remedies if document.helped and remedy not in known)
+    return known
+
+
+def _same(one: Document, other: Document) -> bool:
+    """Whether both teach the same: the same change did, or did not, help against the same error."""
+    return other.id.startswith(LEARNED) and _lesson(one) == _lesson(other)
+
+
+def _lesson(document: Document) -> tuple[str, bool, str]:
+    return document.error_code, document.helped, document.change
+
+
+def _counted(earlier: Document, document: Document) -> int:
+    """The same incident learnt again is no second one."""
+    return earlier.times + (earlier.id != document.id)
 
 
 def write_document(folder: Path, document: Document, text: str) -> Path:
@@ -66,13 +114,18 @@ def write_document(folder: Path, document: Document, text: str) -> Path:
     return file
 
 
-def _body(incident: Incident, fix: Fix) -> str:
+def _body(incident: Incident, fix: Fix, failed: str) -> str:
+    done = _prose(fix.remediation)
+    if failed:
+        done = (
+            f"{_prose(f'Do not do this again: it was deployed, did not help, and was taken back: {failed}')}\n\n{done}"
+        )
     steps = [f"{number}. {_plain(step)}" for number, step in enumerate(fix.verification, start=1)]
     contents = (
         f"{_prose(incident.symptoms)}\n\n{_quoted(telling_lines(incident.logs) or incident.logs[-LAST_LINES:])}",
         "\n".join(f"- {_plain(crumb)}" for crumb in incident.breadcrumbs) or NOT_STATED,
-        _prose(fix.root_cause),
-        f"{_prose(fix.remediation)}\n\n{_changes(fix)}",
+        f"{'Assumed at the time, and not enough: ' if failed else ''}{_prose(fix.root_cause)}",
+        f"{done}\n\n{_changes(fix)}",
         "\n".join(steps) or NOT_STATED,
     )
     return "\n".join(f"## {title}\n\n{content.strip()}\n" for title, content in zip(SECTIONS, contents, strict=True))

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.model.fix import Fix
-from harness.model.incident import Incident, Passage, Remedy
-from harness.retrieval.corpus import Document, load_corpus
+from harness.model.incident import Incident, Passage
+from harness.retrieval.corpus import Document
 from harness.retrieval.learning import learnt_document, write_document
 from harness.retrieval.query import MARKER, query_text
 from harness.retrieval.tokens import tokens
@@ -20,19 +20,21 @@ MARKER_WEIGHT = 5
 class LexicalRetriever:
     """BM25 over whole documents (Robertson, Zaragoza, "The Probabilistic Relevance Framework", 2009).
 
-    ``learned`` is the folder for new documents; what it holds already is searched too, and replaces a
-    document of the same id. Scores are BM25 scores: they rank within one query and mean nothing beyond it.
+    ``learned`` is the folder for new documents. Scores are BM25 scores: they rank within one query and mean nothing
+    beyond it.
     """
 
     name = "lexical"
 
     def __init__(self, documents: Sequence[Document], *, learned: Path) -> None:
-        """InputError when a document in ``learned`` cannot be read."""
         self._learned = learned
         self._documents = {document.id: document for document in documents}
-        if learned.is_dir():
-            self._documents.update((document.id, document) for document in load_corpus(learned))
         self._index: Any = None  # bm25s publishes no types; None: to be built at the next search
+
+    def prepare(self) -> None:
+        """Build the index: a trial is not to wait for it in an outage."""
+        if self._documents:
+            self._built_index()
 
     def query(self, incident: Incident) -> str:
         return query_text(incident)
@@ -52,19 +54,13 @@ class LexicalRetriever:
         ranked = sorted(found, key=lambda pair: (-pair[1], pair[0].id))
         return tuple(document.passage(score) for document, score in ranked[:limit] if score > 0)
 
-    def learn(self, incident: Incident, fix: Fix) -> str:
+    def learn(self, incident: Incident, fix: Fix, *, failed: str = "") -> str:
         """Write the incident to the folder of learnt documents; the next search sees it. Learning twice overwrites."""
-        document, text = learnt_document(incident, fix, known=self._known_remedies())
+        document, text = learnt_document(incident, fix, among=[*self._documents.values()], failed=failed)
         write_document(self._learned, document, text)
         self._documents[document.id] = document
         self._index = None
         return document.id
-
-    def _known_remedies(self) -> list[Remedy]:
-        known: list[Remedy] = []
-        for document in self._documents.values():
-            known.extend(remedy for remedy in document.remedies if remedy not in known)
-        return known
 
     def _built_index(self) -> Any:  # noqa: ANN401 bm25s publishes no types
         if self._index is None:

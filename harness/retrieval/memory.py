@@ -17,6 +17,9 @@ class MemoryRetriever:
     def __init__(self, passages: Sequence[Passage] = ()) -> None:
         self._passages = {passage.id: passage for passage in passages}
 
+    def prepare(self) -> None:
+        """The list is ready."""
+
     def query(self, incident: Incident) -> str:
         return incident.error_code
 
@@ -25,9 +28,9 @@ class MemoryRetriever:
         ranked = sorted(newest_first, key=lambda passage: incident.error_code not in passage.text)
         return tuple(ranked[: max(limit, 0)])
 
-    def learn(self, incident: Incident, fix: Fix) -> str:
-        known = [remedy for passage in self._passages.values() for remedy in passage.remedies]
-        document, _ = learnt_document(incident, fix, known=known)
+    def learn(self, incident: Incident, fix: Fix, *, failed: str = "") -> str:
+        known = [remedy for passage in self._passages.values() for remedy in passage.remedies if passage.helped]
+        document, _ = learnt_document(incident, fix, known=known, failed=failed)
         self._passages.pop(document.id, None)  # so that it counts as newest when it is learnt again
         self._passages[document.id] = document.passage(score=0.0)
         return document.id
@@ -38,6 +41,9 @@ class NoRetriever:
 
     name = "none"
 
+    def prepare(self) -> None:
+        """Nothing is there to be prepared."""
+
     def query(self, incident: Incident) -> str:
         """Nothing is looked up."""
         return ""
@@ -45,6 +51,6 @@ class NoRetriever:
     def retrieve(self, incident: Incident, limit: int) -> Sequence[Passage]:
         return ()
 
-    def learn(self, incident: Incident, fix: Fix) -> str:
+    def learn(self, incident: Incident, fix: Fix, *, failed: str = "") -> str:
         """An empty id: no document was made."""
         return ""

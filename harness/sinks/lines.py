@@ -12,6 +12,7 @@ from harness.model.event import (
     ChecksRan,
     Deployed,
     Event,
+    FailureLearnt,
     FaultBit,
     FaultInjected,
     FaultsChecked,
@@ -76,6 +77,9 @@ def line(event: Event) -> str:
             return f"attempt {event.attempt} rolled back to {live.commit[:7]}: {one_line(event.reason)}"
         case AttemptEnded(attempt=attempt):
             return f"attempt {attempt.number} {attempt.outcome.replace('_', ' ')}: {one_line(attempt.reason)}"
+        case FailureLearnt():
+            learnt = one_line(event.document_id)
+            return f"attempt {event.attempt} learnt as what not to do: {learnt}"
         case IncidentResolved():
             learnt = f", learnt as {one_line(event.document_id)}" if event.document_id else ""
             return f"incident {event.incident_id} resolved{learnt}"

@@ -133,7 +133,9 @@ def _numbers(result: Verdict) -> list[str]:
     numbers = [f"decided by {one_line(result.rule)}"] if result.rule else []
     numbers += [f"{count} attempt{'s' * (count != 1)}"] if (count := len(result.attempts)) else []
     if result.confidence is not None:
-        numbers.append(f"confidence {result.confidence:.0%}")
+        together = result.combined_confidence
+        with_retriever = f" ({together:.0%} with the retriever's)" if together is not None else ""
+        numbers.append(f"confidence {result.confidence:.0%}{with_retriever}")
     if result.error_budget_burned:
         numbers.append(f"{result.error_budget_burned:.1f}x the error budget burned")
     if spent := costs(result.cost):

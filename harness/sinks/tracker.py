@@ -101,7 +101,7 @@ class Tracker:
         return self._client.create_run(self._experiment_id, _ms(trial, 0.0), tags, run_name=trial.id)
 
     def _write(self, run_id: str, trial: Trial, verdict: Verdict | None, windows: Sequence[Window]) -> None:
-        names = ("scenario", "scenario_hash", "fixer", "model", "retriever", "seed", "commit")
+        names = ("scenario", "scenario_hash", "fixer", "model", "retriever", "kb", "seed", "commit")
         # the verdict's trial knows which model it was in the end
         facts = verdict.trial if verdict else trial
         parameters = [Param(name, str(getattr(facts, name))[:_TEXT]) for name in names]
@@ -163,6 +163,8 @@ def totals_of(verdict: Verdict) -> dict[str, float]:
     numbers = {
         "healed": None if verdict.outcome is Outcome.INVALID else float(verdict.outcome is Outcome.HEALED),
         "confidence": verdict.confidence,
+        "retriever_confidence": verdict.retriever_confidence,
+        "combined_confidence": verdict.combined_confidence,
         "time_to_detect_s": times.detect_s,
         "time_to_propose_s": times.propose_s,
         "time_to_deploy_s": times.deploy_s,

@@ -144,7 +144,7 @@ def detector_kept_quiet(scenario: Scenario, facts: Facts) -> CheckResult:
 
 def nothing_mended(facts: Facts) -> CheckResult:
     """Neither deployed nor proposed: where nothing is to be mended, the right fix is none."""
-    tried = [attempt.number for attempt in facts.attempts if attempt.fix and not attempt.fix.abstains]
+    tried = [attempt.number for attempt in facts.attempts if attempt.fix and attempt.outcome != "abstained"]
     evidence = f"a patch was proposed in attempt {tried[0]}" if tried else f"{len(facts.attempts)} attempts, no patch"
     return CheckResult(name="nothing was mended", passed=not tried, evidence=evidence)
 

@@ -25,6 +25,7 @@ from harness.model.source import SourceTree
 from harness.model.window import Window
 from harness.ports import Fixer
 from harness.redaction import redacted
+from harness.trial.confidence import combined, of_passages
 from harness.trial.watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -80,10 +81,15 @@ def _attempt(
         fix = _propose(watch, work, deadline_s)
     except FixerError as error:
         return _refused(watch, incident, replace(attempt, reason=str(error)), rule="proposal")
+    near = of_passages(passages)
+    sure = combined(fix.confidence, near)
     attempt = replace(attempt, fix=fix, proposed_s=world.clock.now())
+    attempt = replace(attempt, retriever_confidence=near, combined_confidence=sure)
     world.emit(FixProposed(at_s=world.clock.now(), incident_id=incident.id, attempt=number, fix=fix))
     if fix.abstains:
         return replace(attempt, outcome="abstained", reason=fix.root_cause)
+    if reason := _unsure(sure, world.trial.min_confidence):
+        return _refused(watch, incident, replace(attempt, outcome="abstained", reason=reason), rule="low-confidence")
     if world.scenario.metadata.control:
         return replace(attempt, outcome="refused", reason="nothing is there to be mended", rule="control")
     try:
@@ -227,6 +233,14 @@ def _what_is_still_wrong(watch: Watch, since_s: float) -> str:
     later = [window for window in watch.windows if window.start_s >= since_s]
     arrivals, bad = sum(window.arrivals for window in later), sum(window.bad for window in later)
     return f"deployed, but not recovered: {bad} of {arrivals} requests since were slow or wrong"
+
+
+def _unsure(sure: float | None, least: float | None) -> str:
+    """Why a proposal is not even tried; empty: it is."""
+    if least is None or (sure is not None and sure >= least):
+        return ""
+    told = "none was stated" if sure is None else f"{sure:.0%}"
+    return f"the confidence is too low to deploy: {told}, and {least:.0%} is demanded"
 
 
 def _refused(watch: Watch, incident: Incident, attempt: Attempt, *, rule: str) -> Attempt:

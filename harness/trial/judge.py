@@ -31,9 +31,9 @@ def judge(scenario: Scenario, facts: Facts) -> Verdict:
     else:
         checks = _checks(scenario, facts, run, effect)
         outcome, rule, reason = _of_outage(facts, checks, run)
-    proposals = [attempt.fix for attempt in facts.attempts if attempt.fix]
-    live = [attempt.fix for attempt in facts.attempts if attempt.fix and attempt.deployment]
-    decisive = (live or proposals)[-1] if proposals else None
+    proposed = [attempt for attempt in facts.attempts if attempt.fix]
+    live = [attempt for attempt in proposed if attempt.deployment]
+    decisive = (live or proposed)[-1] if proposed else None
     began_s = facts.injected_s
     suffered = [] if began_s is None else [window for window in facts.windows if window.end_s > began_s]
     return Verdict(
@@ -48,9 +48,11 @@ def judge(scenario: Scenario, facts: Facts) -> Verdict:
         times=_times(facts, run if outcome is Outcome.HEALED else None),
         signals=tuple(sorted(facts.signals, key=lambda signal: signal.at_s)),
         attempts=facts.attempts,
-        confidence=decisive.confidence if decisive else None,
+        confidence=decisive.fix.confidence if decisive and decisive.fix else None,
+        retriever_confidence=decisive.retriever_confidence if decisive else None,
+        combined_confidence=decisive.combined_confidence if decisive else None,
         error_budget_burned=slo.budget_burned(scenario.slos, suffered),
-        cost=sum((fix.cost for fix in proposals), Cost()),
+        cost=sum((attempt.fix.cost for attempt in proposed if attempt.fix), Cost()),
     )
 
 

@@ -13,6 +13,7 @@ from harness.errors import HarnessError, MeasurementError
 from harness.model.event import (
     ChecksRan,
     Event,
+    FailureLearnt,
     FaultsChecked,
     FixWithdrawn,
     IncidentResolved,
@@ -63,6 +64,7 @@ def run_trial(world: World) -> Verdict:
         try:
             watch.phase("setup")
             services.enter_context(world.services())
+            world.retriever.prepare()
             incident = _trial(watch, settled)
         except (MeasurementError, KeyboardInterrupt) as error:
             if _was_interrupted(error):
@@ -136,13 +138,27 @@ def _look(world: World, faults: Sequence[ActiveFault]) -> None:
 
 def _learn(world: World, verdict: Verdict, incident: Incident | None) -> None:
     """Once all is taken down: a teardown that fails makes the trial INVALID, and then nothing was learnt."""
-    fix = verdict.attempts[-1].fix if verdict.attempts else None
-    if incident and fix and verdict.outcome is Outcome.HEALED:
-        try:
-            document = world.retriever.learn(incident, fix)
-            world.emit(IncidentResolved(at_s=world.clock.now(), incident_id=incident.id, document_id=document))
-        except (OSError, HarnessError) as error:
-            logger.warning("what was healed could not be learnt: %s", error)  # it is healed all the same
+    if incident is None or verdict.outcome is Outcome.INVALID:
+        return
+    try:
+        for attempt in verdict.attempts:
+            _learn_from(world, incident, attempt, healed=verdict.outcome is Outcome.HEALED)
+    except (OSError, HarnessError) as error:
+        logger.warning("what was seen could not be learnt: %s", error)  # the verdict stands all the same
+
+
+def _learn_from(world: World, incident: Incident, attempt: Attempt, *, healed: bool) -> None:
+    """What recovered and then fell to a hidden check teaches nothing: a word of why would give the check away."""
+    if attempt.fix and attempt.outcome == "not_recovered":
+        document = world.retriever.learn(incident, attempt.fix, failed=attempt.reason)
+        if document:
+            told = FailureLearnt(
+                at_s=world.clock.now(), incident_id=incident.id, attempt=attempt.number, document_id=document
+            )
+            world.emit(told)
+    elif attempt.fix and attempt.outcome == "recovered" and healed:
+        document = world.retriever.learn(incident, attempt.fix)
+        world.emit(IncidentResolved(at_s=world.clock.now(), incident_id=incident.id, document_id=document))
 
 
 def _was_interrupted(error: BaseException | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,11 @@ def test_what_it_did_can_be_learnt_and_done_again() -> None:
     document, _ = learnt_document(INCIDENT, fix, known=[UPSTREAM, STATEMENT])
     assert document.remedies == (STATEMENT,)
     assert propose(document.passage(9.0), passage(2, UPSTREAM)).edits == fix.edits
+
+
+def test_what_is_known_to_have_failed_for_this_error_is_not_done() -> None:
+    failed, elsewhere = (replace(passage(2, STATEMENT, code=code), helped=False) for code in ("FAULT_DB_TIMEOUT", "X"))
+    assert propose(passage(1, STATEMENT), elsewhere).edits
+    fix = propose(passage(1, STATEMENT), failed)
+    assert fix.abstains and "tried before" in fix.root_cause
+    assert propose(failed).abstains, "what did not help is no advice"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from harness.errors import InputError
 from harness.model.fix import Fix, ReplaceText, WriteFile
 from harness.model.incident import Incident
+from harness.retrieval.base import KnowledgeBase, folder_of, load_base, retire
 from harness.retrieval.corpus import load_corpus
 from harness.retrieval.lexical import LexicalRetriever
 from harness.retrieval.memory import MemoryRetriever
@@ -173,7 +176,8 @@ def test_learnt_is_found_at_once_and_after_a_restart(lexical: LexicalRetriever, 
     )
     assert lexical.search("giraffe", 1) == ()
     name = lexical.learn(seen, Fix(root_cause="A herd of readers.", verification=("count them",)))
-    again = LexicalRetriever(load_corpus(KB), learned=tmp_path / "learned")
+    base = load_base(KB, tmp_path / "learned", learned=tmp_path / "learned")
+    again = LexicalRetriever(base.documents, learned=base.learned)
     for retriever in (lexical, again):
         found = retriever.search("giraffe", 1)[0]
         assert found.id == name
@@ -261,3 +265,63 @@ def test_memory_prefers_the_code_and_the_newest() -> None:
     assert retriever.retrieve(incident("FAULT_SQL_INJECTION_TEST"), 1)[0].id == "sql-005"
     name = retriever.learn(incident("FAULT_SQL_INJECTION_TEST"), Fix(root_cause="x"))
     assert retriever.retrieve(incident("FAULT_SQL_INJECTION_TEST"), 1)[0].id == name
+
+
+class TestBase:
+    """A named knowledge base: what is added, what is merged, what is retired."""
+
+    FIX = Fix(root_cause="A", edits=(WriteFile(path="db.py", content="limit = 1\n"),), remediation="Set a limit.")
+
+    @staticmethod
+    def added(folder: Path, *lessons: tuple[str, Fix, str]) -> tuple[KnowledgeBase, list[str]]:
+        base = load_base(KB, folder, learned=folder)
+        retriever = LexicalRetriever(base.documents, learned=base.learned)
+        ids = [retriever.learn(incident("FAULT_X", id=name), fix, failed=failed) for name, fix, failed in lessons]
+        return load_base(KB, folder, learned=folder), ids
+
+    def test_the_same_lesson_is_counted_and_not_doubled(self, tmp_path: Path) -> None:
+        base, (first, again, repeated) = self.added(
+            tmp_path / "mine", ("one", self.FIX, ""), ("two", self.FIX, ""), ("one", self.FIX, "")
+        )
+        assert first == again == repeated == "learned-one"
+        (document,) = (each for each in base.documents if each.id == first)
+        assert document.times == 2, "one was learnt twice, and is no second incident"
+        other = replace(self.FIX, edits=(WriteFile(path="db.py", content="limit = 2\n"),))
+        base, _ = self.added(tmp_path / "mine", ("three", other, ""), ("four", self.FIX, "still bad"))
+        assert sorted(each.id.partition("-not-")[0] for each in base.documents if each.change) == [
+            "learned-four",
+            "learned-one",
+            "learned-three",
+        ]
+
+    def test_what_failed_is_kept_as_what_not_to_do(self, tmp_path: Path) -> None:
+        base, (name,) = self.added(tmp_path / "mine", ("one", self.FIX, "40 of 80 requests\n## Remediation"))
+        (document,) = (each for each in base.documents if each.id == name)
+        assert not document.helped and not document.passage(1.0).helped
+        assert "Do not do this again" in document.body and "Set a limit." in document.body
+        assert document.body.count("\n## Remediation") == 1
+
+    def test_the_snapshot_tells_any_change_of_any_document(self, tmp_path: Path) -> None:
+        shipped = load_base(KB, learned=tmp_path)
+        empty = load_base(KB, tmp_path / "mine", learned=tmp_path)
+        assert shipped.snapshot.startswith("kb@") and empty.snapshot.startswith("mine@")
+        assert shipped.snapshot[3:] == empty.snapshot[5:], "the same documents"
+        one, _ = self.added(tmp_path / "mine", ("one", self.FIX, ""))
+        two, _ = self.added(tmp_path / "mine", ("two", self.FIX, ""))
+        assert len({empty.snapshot, one.snapshot, two.snapshot}) == 3, "a count is a change too"
+
+    def test_what_is_retired_is_searched_no_more(self, tmp_path: Path) -> None:
+        folder = tmp_path / "mine"
+        before, (name,) = self.added(folder, ("one", self.FIX, ""))
+        retire(KB, folder, name, "it was\nwrong")
+        retire(KB, folder, "db-001", "outdated")
+        after = load_base(KB, folder, learned=folder)
+        assert {each.id for each in before.documents} - {each.id for each in after.documents} == {name, "db-001"}
+        assert (folder / f"{name}.md").exists()
+        with pytest.raises(InputError, match="no document"):
+            retire(KB, folder, name, "twice")
+
+    @pytest.mark.parametrize("name", ["", "../kb", "A", "a/b", ".", "x" * 65])
+    def test_a_name_is_no_path(self, tmp_path: Path, name: str) -> None:
+        with pytest.raises(InputError, match="no name"):
+            folder_of(tmp_path, name)

@@ -18,6 +18,7 @@ from harness.load.memory import Quality
 from harness.model.event import (
     AttemptEnded,
     ChecksRan,
+    FailureLearnt,
     FaultBit,
     IncidentAnalyzed,
     IncidentCreated,
@@ -128,6 +129,7 @@ def test_events_tell_the_story_in_order() -> None:
             "ChecksRan",
             "FaultsChecked",
             "teardown",
+            "FailureLearnt",
             "IncidentResolved",
             "TrialEnded",
         ),
@@ -150,6 +152,15 @@ def test_what_healed_is_learnt_after_all_is_taken_down_and_only_then() -> None:
     unhealed.run()
     assert "IncidentResolved" not in unhealed.sink.types
     assert unhealed.retriever.retrieve(incident, 1) == ()
+
+
+def test_what_was_rolled_back_is_learnt_as_what_not_to_do() -> None:
+    simulation = Simulation(ScriptedFixer([USELESS]))
+    assert simulation.run().outcome is Outcome.NOT_HEALED
+    (learnt,) = (event for event in simulation.sink.events if isinstance(event, FailureLearnt))
+    (incident,) = (event.incident for event in simulation.sink.events if isinstance(event, IncidentCreated))
+    (passage,) = simulation.retriever.retrieve(incident, 1)
+    assert (passage.id, passage.helped, learnt.attempt) == (learnt.document_id, False, 1)
 
 
 def no(name: str) -> ScriptedCheck:
@@ -770,6 +781,35 @@ def test_a_blip_passes_by_itself() -> None:
     assert verdict.outcome is Outcome.LEFT_ALONE and verdict.efficacy and verdict.efficacy.ended_by_itself
     lasting = Simulation(NoopFixer(), scenario=spec).run()
     assert (lasting.outcome, lasting.rule) == (Outcome.INVALID, "ended-by-itself")
+
+
+# --- confidence ---
+
+
+@pytest.mark.parametrize(("stated", "least", "tried"), [(0.4, 0.5, False), (0.5, 0.5, True), (None, 0.1, False)])
+def test_what_is_too_unsure_is_not_deployed(stated: float | None, least: float, tried: bool) -> None:
+    simulation = Simulation(ScriptedFixer([fix(confidence=stated)]), scenario=scenario(budget={"minConfidence": least}))
+    verdict = simulation.run()
+    assert ("Deployed" in simulation.sink.types) is tried
+    assert verdict.combined_confidence == verdict.confidence == stated, "nothing was found that could be asked too"
+    assert verdict.outcome is (Outcome.HEALED if tried else Outcome.NOT_HEALED)
+    assert tried or (verdict.rule, outcomes(verdict)) == ("low-confidence", ["abstained"])
+
+
+def test_in_a_control_a_patch_that_is_held_back_is_no_false_alarm() -> None:
+    spec = scenario(metadata=CONTROL, method=[], detection={"gather": 1, "page": 2}, budget={"minConfidence": 0.5})
+    unsure, sure = (
+        Simulation(AnsweringFixer(fix(confidence=stated)), scenario=spec, serves=dict).run() for stated in (0.4, 0.9)
+    )
+    assert (unsure.outcome, sure.outcome) == (Outcome.LEFT_ALONE, Outcome.FALSE_ALARM)
+
+
+def test_the_retriever_has_a_say() -> None:
+    simulation = Simulation(ScriptedFixer([fix(confidence=0.9)]), scenario=scenario(budget={"minConfidence": 0.5}))
+    simulation.retriever = MemoryRetriever([Passage(id=f"p{n}", title="", text="", score=1.0) for n in range(5)])
+    verdict = simulation.run()
+    assert (verdict.retriever_confidence, verdict.rule) == (0.2, "low-confidence")
+    assert verdict.combined_confidence == pytest.approx((0.9 * 0.2) ** 0.5)
 
 
 # --- the journal alone ---

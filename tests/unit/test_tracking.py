@@ -92,6 +92,7 @@ def test_a_healed_trial_is_one_finished_run(tracker: Tracker, client: MlflowClie
         "fixer": "playbook",
         "model": "playbook-1",
         "retriever": "lexical",
+        "kb": "",
         "seed": "7",
         "commit": "c391f1a",
     }
