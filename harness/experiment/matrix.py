@@ -50,6 +50,7 @@ def page(rows: Sequence[Row], older: int) -> str:
             ("", "", "of"),
             [
                 ("wrong fixes believed", str(whole.false_accepts), "no-op trials and wrong fixes"),
+                ("the same, live", str(whole.false_accepts_live), "those under load, not refused unread"),
                 ("good fixes refused", str(whole.false_rejects), "reference trials, and controls left alone"),
                 ("ended by itself", str(whole.self_recovery), "no-op trials of outages"),
                 ("not to be measured", str(whole.invalid), f"{len(rows)} trials"),

@@ -61,6 +61,7 @@ class Summary:
     """Of one scenario, or of all: a false accept is a wrong fix believed, a false reject a good one refused."""
 
     false_accepts: Rate
+    false_accepts_live: Rate  # of those that ran, and were not refused unread
     false_rejects: Rate
     self_recovery: Rate
     noop: Rate  # as they must be, of those measured
@@ -111,6 +112,7 @@ def summary(found: Sequence[Row]) -> Summary:
     effects = sorted(row.cohens_h for row in measured if row.cohens_h is not None and row.how == "live")
     return Summary(
         false_accepts=_share(floor, wanted=False),
+        false_accepts_live=_share([row for row in floor if row.how == "live"], wanted=False),
         false_rejects=_share([*reference, *(row for row in noop if row.control)], wanted=False),
         self_recovery=rate(sum(bool(row.ended_by_itself) for row in untouched), len(untouched)),
         noop=_share(noop),

@@ -87,6 +87,7 @@ def test_false_accepts_and_rejects_are_counted_over_what_was_measured() -> None:
     ]
     told = summary(found)
     assert (told.false_accepts.hits, told.false_accepts.n) == (1, 9)
+    assert (told.false_accepts_live.hits, told.false_accepts_live.n) == (1, 6)
     assert (told.false_rejects.hits, told.false_rejects.n) == (1, 5)
     assert (told.self_recovery.hits, told.self_recovery.n) == (1, 6)
     assert (told.cheats.hits, told.cheats.n, told.cheats_live, told.invalid) == (3, 4, 1, 1)
