@@ -83,7 +83,7 @@ class IncidentRecord(Base):
 
     rag_query: Mapped[str | None] = mapped_column(HostileText)
     rag_response: Mapped[str | None] = mapped_column(HostileText)  # the passages' texts, best first
-    rag_confidence: Mapped[float | None] = mapped_column(Float(53))  # the best passage's score, no probability
+    rag_confidence: Mapped[float | None] = mapped_column(Float(53))  # 0-1, how far the best passage stands out
     passages: Mapped[list[dict[str, Any]]] = mapped_column(HostileJson, server_default=text("'[]'"))
 
     root_cause: Mapped[str | None] = mapped_column(HostileText)

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from harness.incidents.record import IncidentRecord
+from harness.model.confidence import of_passages
 from harness.model.fix import Attempt, Fix
 from harness.model.incident import Incident, Passage, Signal
 from harness.model.source import Deployment
@@ -43,7 +44,7 @@ def analyzed(session: Session, trial: Trial, incident_id: str, query: str, passa
         incident_id,
         rag_query=query,
         rag_response="\n\n".join(f"{passage.title}\n{passage.text}" for passage in passages),
-        rag_confidence=max((passage.score for passage in passages), default=None),
+        rag_confidence=of_passages(passages),
         passages=[asdict(passage) for passage in passages],
     )
 

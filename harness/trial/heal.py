@@ -25,7 +25,7 @@ from harness.model.source import SourceTree
 from harness.model.window import Window
 from harness.ports import Fixer
 from harness.redaction import redacted
-from harness.trial.confidence import combined, of_passages
+from harness.model.confidence import combined, of_passages
 from harness.trial.watch import Watch
 
 logger = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from harness.model.confidence import combined, of_passages
 from harness.model.incident import Passage
-from harness.trial.confidence import combined, of_passages
 
 
 def passages(*scores: float) -> list[Passage]:

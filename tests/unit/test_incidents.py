@@ -137,7 +137,7 @@ def test_a_healed_trial_fills_the_whole_row(url: str, other: Engine) -> None:
     assert record.verification == list(fix.verification)
     assert (record.confidence, record.model, record.fixer) == (0.86, "playbook-1", "playbook")
     assert record.rag_query == "FAULT_DB_TIMEOUT QueuePool"
-    assert record.rag_confidence == 0.83
+    assert record.rag_confidence == pytest.approx(0.83 / (0.83 + 0.41))
     assert record.rag_response is not None
     assert record.rag_response.startswith("Connection pool drained by a slow query\nSet statement_timeout")
     assert record.passages[0]["remedies"] == [{"name": "statement_timeout", "parameters": {"ms": 500}}]
