@@ -10,7 +10,11 @@ from pathlib import Path
 
 from harness.errors import InputError
 from harness.fixing.cheats import CHEATS, PatchCheat, cheat
+from harness.fixing.command import CommandFixer
+from harness.fixing.exchanges import Exchanges
 from harness.fixing.gemini import GeminiFixer
+from harness.fixing.lambda_fixer import LambdaFixer
+from harness.fixing.openai import OpenAIFixer
 from harness.fixing.playbook import PlaybookFixer
 from harness.fixing.scripted import NoopFixer, ReferenceFixer
 from harness.loading import LoadedScenario
@@ -18,42 +22,62 @@ from harness.ports import Fixer, Retriever
 from harness.retrieval.base import KnowledgeBase
 from harness.retrieval.lexical import LexicalRetriever
 from harness.retrieval.memory import NoRetriever
+from harness.services.containment import contained
 from harness.settings import Settings
 
-FIXERS = ("gemini", "playbook", "reference", "noop")
+FIXERS = ("gemini", "gemini-tools", "openai", "lambda", "playbook", "reference", "noop")
 CHEAT = "cheat:"  # before the name of a wrong fix
-RETRIEVERS = ("lexical", "none")
+COMMAND = "command:"  # before the words of a command line
+RETRIEVERS = ("lexical", "none", "dense", "hybrid", "backboard")
+_SHARE = 0.95  # of the budget, that a fixer plans with: the rest is its way there and back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
-    """A fixer, and why it is this one, for the console."""
+class Place:
+    """The trial's folder among the results. ``replay``: the folder of an earlier one, whose exchanges answer again."""
 
-    fixer: Fixer
-    reason: str
+    results: Path
+    folder: Path
+    record: bool = True
+    replay: Path | None = None
+
+    def exchanges(self) -> Exchanges | None:
+        if self.replay:
+            inner = self.replay / "exchanges"
+            return Exchanges.replaying(inner if inner.is_dir() else self.replay)
+        return Exchanges.recording(self.folder / "exchanges") if self.record else None
 
 
-def choose_fixer(name: str | None, loaded: LoadedScenario, settings: Settings) -> Chosen:
-    """The fixer of that name, or the default. InputError when there is none, or when it lacks what it needs."""
-    if name is None:
-        key = settings.has_gemini_key
-        default = "gemini" if key else "playbook"
-        why = "default: an API key for Gemini is set" if key else "offline default: GEMINI_API_KEY is not set"
-        return Chosen(fixer=choose_fixer(default, loaded, settings).fixer, reason=why)
+def default_fixer(settings: Settings) -> tuple[str, str]:
+    """Its name, and why it is this one."""
+    if settings.has_gemini_key:
+        return "gemini", "default: an API key for Gemini is set"
+    return "playbook", "offline default: GEMINI_API_KEY is not set"
+
+
+def choose_fixer(name: str, loaded: LoadedScenario, place: Place | None = None) -> Fixer:
+    """The fixer of that name. InputError when there is none, or when it lacks what it needs. Nothing is started."""
     if name.startswith(CHEAT):
-        return Chosen(fixer=_cheat(name.removeprefix(CHEAT), loaded), reason="chosen by --fixer: it must lose")
+        return _cheat(name.removeprefix(CHEAT), loaded)
+    if name.startswith(COMMAND):
+        return _command(name.removeprefix(COMMAND), loaded, place)
     if ":" in name:
-        return Chosen(fixer=_imported(name), reason="chosen by --fixer")
+        return _imported(name)
+    budget, exchanges = loaded.spec.budget, place.exchanges() if place else None
+    time_s = _SHARE * budget.fixer_s
     makers: dict[str, Callable[[], Fixer]] = {
-        "gemini": lambda: GeminiFixer(budget_s=0.95 * loaded.spec.budget.fixer_s),
+        "gemini": lambda: GeminiFixer(budget_s=time_s, exchanges=exchanges),
+        "gemini-tools": lambda: GeminiFixer(tools=True, max_usd=budget.fixer_usd, budget_s=time_s, exchanges=exchanges),
+        "openai": lambda: OpenAIFixer(budget_s=time_s, exchanges=exchanges),
+        "lambda": lambda: LambdaFixer(budget_s=time_s),
         "playbook": PlaybookFixer,
         "reference": lambda: _reference(loaded),
         "noop": NoopFixer,
     }
     if name not in makers:
-        known = ", ".join((*FIXERS, f"{CHEAT}NAME"))
+        known = ", ".join((*FIXERS, f"{CHEAT}NAME", f"'{COMMAND} ./my-agent'"))
         raise InputError(f"no fixer {name!r}", cure=f"known: {known}, or your own as mypkg.mymod:MyFixer")
-    return Chosen(fixer=makers[name](), reason="chosen by --fixer")
+    return makers[name]()
 
 
 def choose_retriever(name: str, base: KnowledgeBase | None) -> Retriever:
@@ -83,6 +107,23 @@ def _cheat(name: str, loaded: LoadedScenario) -> Fixer:
     """The scenario's own of that name, else a general one. InputError when there is neither."""
     own = own_cheats(loaded)
     return PatchCheat(name, own[name]) if name in own else cheat(name)
+
+
+def _command(words: str, loaded: LoadedScenario, place: Place | None) -> Fixer:
+    """What tells the answer is hidden from it where bubblewrap works: the app as it was is the answer, too."""
+    checkout = loaded.file.resolve().parent.parent
+    hidden = [
+        loaded.file.resolve().parent,
+        loaded.app,
+        *(checkout / name for name in (".git", "docs", "tests", "results")),
+    ]
+    return CommandFixer(
+        words.strip(),
+        budget_s=_SHARE * loaded.spec.budget.fixer_s,
+        logs=place.folder / "logs" if place else None,
+        hidden=[*hidden, *([place.results] if place else [])],
+        bwrap=contained("auto").bwrap,
+    )
 
 
 def _reference(loaded: LoadedScenario) -> Fixer:

@@ -87,4 +87,11 @@ class FixRefused(FixerError):
 
 
 class ProposalFailed(FixerError):
-    """The fixer gave no usable proposal."""
+    """The fixer gave no usable proposal. ``cost`` is what it cost all the same: a ``harness.model.fix.Cost``, or None.
+
+    Typed as an object, since this module stands below the model: who reads it asks with isinstance.
+    """
+
+    def __init__(self, message: str, *, cure: str = "", cost: object = None) -> None:
+        super().__init__(message, cure=cure)
+        self.cost = cost

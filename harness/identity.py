@@ -17,9 +17,9 @@ _ROOT = Path(__file__).resolve().parents[1]
 _WHAT_RUNS = ("harness", "scenarios", "target_app", "mock_api", "kb")  # a commit without these changed is not dirty
 
 
-def new_id(loaded: LoadedScenario, fixer: Fixer) -> str:
-    """Of a trial that begins now."""
-    name, now = re.sub("[^A-Za-z0-9_.-]", "-", fixer.name), datetime.now(UTC)
+def new_id(loaded: LoadedScenario, fixer: str) -> str:
+    """Of a trial that begins now, with the fixer as it was named: of a command line, the first word."""
+    now, name = datetime.now(UTC), re.sub("[^A-Za-z0-9_.-]", "-", (fixer.split() or [""])[0].rstrip(":"))[:60]
     return f"{now:%Y%m%d-%H%M%S}-{loaded.spec.metadata.name}-{name}-{secrets.token_hex(4)}"
 
 

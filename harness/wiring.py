@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from harness.catalogue import Chosen, cheats, choose_fixer, choose_retriever
+from harness.catalogue import Place, cheats, choose_fixer, choose_retriever, default_fixer
 from harness.checks.folder import FolderCheck
+from harness.database import Database
 from harness.errors import InputError
 from harness.faults.table import Patcher, fault
 from harness.fixing.guard import apply
@@ -27,18 +28,16 @@ from harness.loading import LoadedScenario
 from harness.model.scenario import Scenario
 from harness.model.source import SourceTree
 from harness.model.verdict import Trial
-from harness.ports import Retriever, Sink
+from harness.ports import Fixer, Retriever, Sink
 from harness.redaction import secrets_in
 from harness.retrieval.base import KnowledgeBase, folder_of, load_base
 from harness.services.containment import Containment, Isolation, contained
-from harness.services.postgres import Postgres, postgres_running
 from harness.services.supervisor import Child, Supervisor
 from harness.settings import Settings
 from harness.sinks.console import Console
 from harness.sinks.fanout import FanOut
 from harness.sinks.journal import Journal
 from harness.sinks.late import LateSink
-from harness.sinks.recorder import Recorder
 from harness.sinks.tracking import LOG, tracking_command, tracking_env
 from harness.target.process import AppFiles, ProcessTarget
 from harness.target.surroundings import Surroundings
@@ -61,6 +60,8 @@ class Options:
     kb: str | None = None  # a named knowledge base: what was learnt before is searched too
     min_confidence: float | None = None  # instead of the scenario's own
     learn: bool = False  # what this trial teaches goes there
+    record: bool = True  # exchanges with a model
+    replay: Path | None = None  # the folder of an earlier trial: its exchanges answer
     track: bool = True
     withdraw: bool = False
     isolation: Isolation = "auto"
@@ -86,16 +87,18 @@ class Wired:
 @contextmanager
 def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show: bool) -> Iterator[Wired]:
     """A real world for one trial. InputError before anything is started; all that is started ends with the block."""
-    chosen = choose_fixer(options.fixer, loaded, settings)
+    name, reason = (options.fixer, "chosen by --fixer") if options.fixer else default_fixer(settings)
     containment = contained(options.isolation, services=(settings.database_url, settings.redis_url))
-    trial_id = new_id(loaded, chosen.fixer)
+    trial_id = new_id(loaded, name)
     folder = options.results.resolve() / trial_id
+    place = Place(results=options.results.resolve(), folder=folder, record=options.record, replay=options.replay)
+    fixer = choose_fixer(name, loaded, place)
     base = _base(loaded, options, folder)
     retriever = choose_retriever(options.retriever, base)
     trial = identified(
         trial_id,
         loaded,
-        chosen.fixer,
+        fixer,
         retriever=options.retriever,
         seed=options.seed,
         isolation=containment.text,
@@ -116,10 +119,18 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
         console = [stack.enter_context(Console(folder))] if show else []
         fan_out = stack.enter_context(FanOut([journal, recorder], console))
         tracker = _tracker(supervisor, folder) if options.track else None
-        services = _Services(supervisor, recorder, options.results.resolve(), folder / "logs", settings)
-        world = _world(
-            loaded, trial, chosen, options, containment, retriever, supervisor, services, folder, fan_out, settings
+        database = Database(supervisor, recorder, options.results.resolve(), folder / "logs", settings)
+        made = _Made(
+            trial=trial,
+            fixer=fixer,
+            reason=reason,
+            retriever=retriever,
+            containment=containment,
+            supervisor=supervisor,
+            database=database,
+            folder=folder,
         )
+        world = _world(loaded, options, settings, made, fan_out)
         yield Wired(world=world, folder=folder, tracker=tracker, fan_out=fan_out)
 
 
@@ -131,96 +142,69 @@ def _base(loaded: LoadedScenario, options: Options, folder: Path) -> KnowledgeBa
     return load_base(loaded.kb, added, learned=added if added and options.learn else folder / "learned")
 
 
-class _Services:
-    """PostgreSQL, and the recorder of incidents that writes to it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """What a world is made of, as far as it was made."""
 
-    def __init__(
-        self, supervisor: Supervisor, recorder: LateSink, results: Path, logs: Path, settings: Settings
-    ) -> None:
-        self._supervisor, self._recorder, self._settings = supervisor, recorder, settings
-        self._results, self._logs = results, logs
-        self._postgres: Postgres | None = None
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        server = postgres_running(
-            self._supervisor,
-            data=self._results / "postgres",
-            log=self._logs / "postgres.log",
-            external_url=self._settings.database_url,
-        )
-        with server as postgres, Recorder(postgres.url(postgres.home)) as recorder, self._recorder.attached(recorder):
-            self._postgres = postgres
-            if not self._settings.database_url:
-                postgres.drop_databases("app_")  # what a killed trial has left
-            yield
-
-    def postgres(self) -> Postgres:
-        assert self._postgres is not None, "the services run before the target"
-        return self._postgres
+    trial: Trial
+    fixer: Fixer
+    reason: str  # why it is this fixer
+    retriever: Retriever
+    containment: Containment
+    supervisor: Supervisor
+    database: Database
+    folder: Path
 
 
-def _world(
-    loaded: LoadedScenario,
-    trial: Trial,
-    chosen: Chosen,
-    options: Options,
-    containment: Containment,
-    retriever: Retriever,
-    supervisor: Supervisor,
-    services: _Services,
-    folder: Path,
-    emit: Sink,
-    settings: Settings,
-) -> World:
-    spec, clock, logs = loaded.spec, TrialClock(), folder / "logs"
+def _world(loaded: LoadedScenario, options: Options, settings: Settings, made: _Made, emit: Sink) -> World:
+    spec, clock, logs = loaded.spec, TrialClock(), made.folder / "logs"
     target = ProcessTarget(
         AppFiles(folder=loaded.app, manifest=loaded.manifest, defect=loaded.defect, env=spec.target.env),
-        supervisor=supervisor,
+        supervisor=made.supervisor,
         surroundings=Surroundings(
-            supervisor=supervisor,
-            databases=services.postgres,
+            supervisor=made.supervisor,
+            databases=made.database.postgres,
             redis_url=settings.redis_url,
             logs=logs,
-            seed=trial.seed,
+            seed=made.trial.seed,
             connections=spec.target.connections,
         ),
         logs=logs,
-        containment=containment,
+        containment=made.containment,
         memory_mb=spec.target.memory_mb,
     )
     load = LocustLoad(
         spec.load,
         thresholds_ms=spec.thresholds_ms(),
         window_s=spec.recovery.window_s,
-        seed=trial.seed,
+        seed=made.trial.seed,
         folder=logs,
-        supervisor=supervisor,
+        supervisor=made.supervisor,
         clock_origin=clock.origin_s,
         max_s=_longest_s(spec),
         scenario_folder=loaded.file.parent,
     )
     return World(
-        trial=trial,
+        trial=made.trial,
         scenario=spec,
         clock=clock,
-        services=services.running,
+        services=made.database.running,
         target=target,
         load=load,
         faults=tuple(
             fault(one, target=target, patched=_patcher(loaded), waiting=target.waiting) for one in spec.method
         ),
-        retriever=retriever,
-        fixer=chosen.fixer,
-        fixer_reason=chosen.reason,
+        retriever=made.retriever,
+        fixer=made.fixer,
+        fixer_reason=made.reason,
         guard=apply,
         review=review,
         withdraw=options.withdraw,
         secrets=secrets_in(os.environ),
         leaks=partial(leaked, needles=_needles(loaded)),
-        keep=partial(_keep, folder),
+        keep=partial(_keep, made.folder),
         checks=tuple(
-            FolderCheck(path, supervisor=supervisor, log=logs / "checks.log", memory=logs / f"checks-{number}")
+            FolderCheck(path, supervisor=made.supervisor, log=logs / "checks.log", memory=logs / f"checks-{number}")
             for number, path in enumerate(loaded.checks, start=1)
         ),
         emit=emit,

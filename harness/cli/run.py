@@ -13,8 +13,8 @@ from harness.sinks.journal import verdict_json
 
 @click.command("run")
 @click.argument("scenario", type=click.Path(path_type=Path))
-@click.option("--fixer", help="gemini, playbook, reference, noop, cheat:NAME, or your own as module:Class.")
-@click.option("--retriever", default="lexical", show_default=True, help="lexical or none.")
+@click.option("--fixer", help="A name that harness list shows, cheat:NAME, 'command: ./agent', or your module:Class.")
+@click.option("--retriever", default="lexical", show_default=True, help="Where past incidents are looked up.")
 @click.option("--seed", type=click.IntRange(min=0), help="Same seed, same arrivals and same upstream draws.")
 @click.option(
     "--results",
@@ -25,6 +25,12 @@ from harness.sinks.journal import verdict_json
 )
 @click.option("--kb", metavar="NAME", help="A knowledge base in RESULTS/kb: what it has learnt is searched too.")
 @click.option("--learn", is_flag=True, help="Add what this trial teaches to it; it is 'learned' where none is named.")
+@click.option("--record/--no-record", default=True, show_default=True, help="Keep exchanges with a model.")
+@click.option(
+    "--replay",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of an earlier trial: the model's answers are taken from there, without key and network.",
+)
 @click.option(
     "--min-confidence",
     type=click.FloatRange(0, 1),
@@ -48,6 +54,8 @@ def command(
     results: Path,
     kb: str | None,
     learn: bool,
+    record: bool,
+    replay: Path | None,
     min_confidence: float | None,
     withdraw: bool,
     isolation: Isolation,
@@ -70,6 +78,8 @@ def command(
         results=results,
         kb=kb or ("learned" if learn else None),
         learn=learn,
+        record=record,
+        replay=replay,
         min_confidence=min_confidence,
         withdraw=withdraw,
         isolation=isolation,

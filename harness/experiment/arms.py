@@ -22,7 +22,6 @@ from harness.model.incident import Incident
 from harness.model.source import SourceTree
 from harness.model.verdict import Outcome
 from harness.model.window import RouteWindow, Window
-from harness.settings import Settings
 from harness.trial.judge import JUDGE
 
 
@@ -43,8 +42,8 @@ class Arm:
 
 def arms(loaded: LoadedScenario) -> list[Arm]:
     """All of them, wrong fixes with what guard and review say of them today."""
-    tree, settings = _tree(loaded), Settings.read()
-    return [Arm(name=NOOP), Arm(name=REFERENCE), *(_cheat(loaded, name, tree, settings) for name in cheats(loaded))]
+    tree = _tree(loaded)
+    return [Arm(name=NOOP), Arm(name=REFERENCE), *(_cheat(loaded, name, tree) for name in cheats(loaded))]
 
 
 def present(loaded: LoadedScenario, tried: Iterable[Arm], found: Sequence[Row]) -> list[Row]:
@@ -58,11 +57,11 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _cheat(loaded: LoadedScenario, name: str, tree: SourceTree, settings: Settings) -> Arm:
+def _cheat(loaded: LoadedScenario, name: str, tree: SourceTree) -> Arm:
     """A wrong fix, with the row of its refusal where none of it would ever run."""
     arm, refused = f"{CHEAT}{name}", partial(_row, loaded, f"{CHEAT}{name}")
     try:
-        fix = choose_fixer(arm, loaded, settings).fixer.propose(_incident(loaded), (), tree, ())
+        fix = choose_fixer(arm, loaded).propose(_incident(loaded), (), tree, ())
     except FixRefused as error:
         return Arm(name=arm, refusal=refused("refused", Outcome.NOT_HEALED, f"guard.{error.rule}", error.message))
     except FixerError as error:

@@ -7,33 +7,55 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-PRICES_AS_OF: Final = date(2026, 10, 7)
+GEMINI: Final = "https://ai.google.dev/gemini-api/docs/pricing"
+OPENAI: Final = "https://developers.openai.com/api/docs/pricing, as quoted on https://tokenmix.ai that day"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """US dollars a million tokens: standard tier, prompts up to 200k tokens, thinking billed as output."""
+    """US dollars a million tokens: standard tier, thinking billed as output, prompts of the shortest band."""
 
     usd_in: float
     usd_out: float
-    since: date = date.min
+    since: date = date.min  # the first day, UTC, on which it holds
+    source: str
+    read_on: date  # when the source said so
 
 
-# https://ai.google.dev/gemini-api/docs/pricing as of PRICES_AS_OF; each model's prices oldest first
-_PRICES: Final[Mapping[str, tuple[Price, ...]]] = {
-    "gemini-3.8-flash": (Price(0.75, 3.75), Price(1.50, 7.50, since=date(2027, 1, 1))),
-    "gemini-3.5-flash": (Price(1.50, 9.00),),
-    "gemini-3.5-flash-lite": (Price(0.30, 2.50),),
-    "gemini-3.1-pro-preview": (Price(2.00, 12.00),),
+def _gemini(usd_in: float, usd_out: float, *, since: date = date.min) -> Price:
+    """Prompts of up to 200,000 tokens."""
+    return Price(usd_in=usd_in, usd_out=usd_out, since=since, source=GEMINI, read_on=date(2026, 10, 7))
+
+
+def _openai(usd_in: float, usd_out: float) -> Price:
+    """Since the day on which it was read: what was so before is not known."""
+    read_on = date(2026, 6, 4)
+    return Price(usd_in=usd_in, usd_out=usd_out, since=read_on, source=OPENAI, read_on=read_on)
+
+
+# each model's prices, oldest first
+PRICES: Final[Mapping[str, tuple[Price, ...]]] = {
+    "gemini-3.8-flash": (_gemini(0.75, 3.75), _gemini(1.50, 7.50, since=date(2027, 1, 1))),
+    "gemini-3.5-flash": (_gemini(1.50, 9.00),),
+    "gemini-3.5-flash-lite": (_gemini(0.30, 2.50),),
+    "gemini-3.1-pro-preview": (_gemini(2.00, 12.00),),
+    "gpt-5.5": (_openai(5.00, 30.00),),
+    "gpt-5.4": (_openai(2.50, 15.00),),
+    "gpt-5.4-mini": (_openai(0.75, 4.50),),
+    "gpt-5.4-nano": (_openai(0.20, 1.25),),
 }
+
+
+def price_on(model: str, day: date) -> Price | None:
+    """The model's price on a day; None for a model, or a day, without a known one."""
+    known = [price for price in PRICES.get(model.removeprefix("models/"), ()) if price.since <= day]
+    return known[-1] if known else None
 
 
 def price_usd(model: str, tokens_in: int, tokens_out: int, *, on: date) -> float | None:
     """What the tokens cost at list price on a day; None for a model without a known price.
 
-    An upper bound where the provider bills part of the input as cached.
+    ``tokens_out`` holds the thinking. An upper bound where the provider bills part of the input as cached.
     """
-    prices = [price for price in _PRICES.get(model.removeprefix("models/"), ()) if price.since <= on]
-    if not prices:
-        return None
-    return (tokens_in * prices[-1].usd_in + tokens_out * prices[-1].usd_out) / 1_000_000
+    price = price_on(model, on)
+    return None if price is None else (tokens_in * price.usd_in + tokens_out * price.usd_out) / 1_000_000

@@ -33,6 +33,7 @@ MAX_ATTEMPTS: Final = 5
 MAX_ATTEMPT_CHARS: Final = 8_000
 MAX_TEXT_CHARS: Final = 2_000
 MAX_SOURCE_CHARS: Final = 240_000
+MAX_SOURCE_CHARS_WITH_TOOLS: Final = 40_000  # the rest can be asked for; each step sends all of it again
 MAX_OMITTED: Final = 500
 
 _VERSION: Final = re.compile(r"\{# version: (\S+)")
@@ -53,6 +54,11 @@ class Prompt:
     sha256: str
 
     @property
+    def id(self) -> str:
+        """How a fix names the prompt that it answers."""
+        return f"{self.version} {self.sha256}"
+
+    @property
     def text(self) -> str:
         """Both parts, as they are kept and looked through before they are sent."""
         return f"{self.system}\n{self.user}"
@@ -67,12 +73,20 @@ class Source:
     editable: bool
 
 
-def render(incident: Incident, passages: Sequence[Passage], tree: SourceTree, earlier: Sequence[Attempt]) -> Prompt:
-    """The prompt for one attempt. Deterministic; never fails on what the data hold."""
+def render(
+    incident: Incident,
+    passages: Sequence[Passage],
+    tree: SourceTree,
+    earlier: Sequence[Attempt],
+    *,
+    tools: bool = False,
+) -> Prompt:
+    """The prompt for one attempt. Deterministic; never fails on what the data hold. ``tools``: the model has some."""
     template, version = _template()
     logs = [_line(line) for line in incident.logs[-MAX_LOG_LINES:]]
     story = _incident(incident)
-    sources, omitted = _sources("\n".join((story, *logs)), tree)
+    room = MAX_SOURCE_CHARS_WITH_TOOLS if tools else MAX_SOURCE_CHARS
+    sources, omitted = _sources("\n".join((story, *logs)), tree, room)
     context = template.new_context(
         {
             "limits": {
@@ -80,6 +94,7 @@ def render(incident: Incident, passages: Sequence[Passage], tree: SourceTree, ea
                 "file_bytes": guard.MAX_FILE_BYTES,
                 "fix_bytes": guard.MAX_FIX_BYTES,
             },
+            "tools": tools,
             "editable": _globs(tree.editable),
             "protected": _globs(tree.protected),
             "incident": story,
@@ -115,13 +130,13 @@ def _template() -> tuple[jinja2.Template, str]:
 
 def fenced(text: str) -> str:
     """The text in a fence that it cannot close."""
-    text = _clean(text).strip("\n")
+    text = clean(text).strip("\n")
     longest = max((len(run) for run in _BACKTICKS.findall(text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text or '(none)'}\n{fence}"
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Line ends as LF, and a replacement character for what cannot be seen."""
     text = _INVISIBLE.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n").replace("\r", "\n"))
     return "".join(char if char.isprintable() or char.isspace() else "\N{REPLACEMENT CHARACTER}" for char in text)
@@ -132,7 +147,7 @@ def _cut(text: str, chars: int) -> str:
 
 
 def _line(text: str) -> str:
-    return _cut(" ".join(_clean(text).splitlines()), MAX_LINE_CHARS)
+    return _cut(" ".join(clean(text).splitlines()), MAX_LINE_CHARS)
 
 
 def _globs(globs: Iterable[str]) -> str:
@@ -172,7 +187,8 @@ def _passage(passage: Passage) -> str:
         f"\nremedy {_line(remedy.name)}: {_line(json.dumps(remedy.parameters, sort_keys=True, default=str))}"
         for remedy in passage.remedies
     )
-    return f"{_line(passage.title)}\n\n{_cut(passage.text, MAX_PASSAGE_CHARS)}{remedies}"
+    warning = "" if passage.helped else "\nThis was tried before, and rolled back: it did not help."
+    return f"{_line(passage.title)}{warning}\n\n{_cut(passage.text, MAX_PASSAGE_CHARS)}{remedies}"
 
 
 def _attempt(attempt: Attempt) -> str:
@@ -199,13 +215,13 @@ def _named(path: str, evidence: str) -> bool:
     return path in evidence and re.search(rf"(?<![\w.-]){re.escape(path)}(?!\w)", evidence) is not None
 
 
-def _sources(evidence: str, tree: SourceTree) -> tuple[list[Source], list[str]]:
+def _sources(evidence: str, tree: SourceTree, room: int) -> tuple[list[Source], list[str]]:
     """Files in full while they fit, and what was left out. Files that the evidence names go first, then editable ones.
 
     A file that does not fit makes room for smaller ones; none is cut, since a search text has to be copied from it.
     """
     ranked = sorted(tree.files, key=lambda path: (not _named(path, evidence), not guard.may_edit(tree, path), path))
-    room, kept = MAX_SOURCE_CHARS, set()
+    kept = set[str]()
     for path in ranked:
         if len(tree.files[path]) <= room:
             room -= len(tree.files[path])

@@ -81,7 +81,11 @@ class Reply(BaseModel):
 
 def response_schema() -> dict[str, Any]:
     """The contract as JSON Schema: every field required, no defaults or titles, which providers reject or ignore."""
-    schema = Reply.model_json_schema(mode="serialization")
+    return plain(Reply.model_json_schema(mode="serialization"))
+
+
+def plain(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema without its annotations. No property of ours bears their names."""
     return {key: _plain(value) for key, value in schema.items() if key not in _ANNOTATIONS}
 
 
@@ -103,7 +107,28 @@ def read(text: str | None) -> Reply:
         ) from None
 
 
-def to_fix(reply: Reply, *, cost: Cost | None = None, model: str = "") -> Fix:
+def block(text: str) -> str:
+    """What a model without structured output means by its answer: its last fenced block that begins an object.
+
+    Thoughts that it spoke aloud (``<think>``) are taken off. The text as it is, where there is no such block.
+    Line by line: a regular expression over what a model wrote could take for ever.
+    """
+    if text.lstrip().startswith("<think>"):
+        text = text.partition("</think>")[2]
+    found, begun = text, -1
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        if not line.lstrip().startswith("```"):
+            continue
+        if begun >= 0:
+            body = "\n".join(lines[begun:number])
+            found, begun = (body if body.lstrip().startswith("{") else found), -1
+        else:
+            begun = number + 1
+    return found
+
+
+def to_fix(reply: Reply, *, cost: Cost | None = None, model: str = "", prompt: str = "") -> Fix:
     """The reply as a Fix. Raises ProposalFailed where the reply contradicts itself or an edit is incomplete."""
     _check_consistent(reply)
     edits: list[Edit] = []
@@ -120,6 +145,7 @@ def to_fix(reply: Reply, *, cost: Cost | None = None, model: str = "") -> Fix:
         confidence=reply.confidence,
         cost=cost or Cost(),
         model=model,
+        prompt=prompt,
     )
 
 
@@ -150,8 +176,7 @@ def _where(location: tuple[int | str, ...]) -> str:
     return ".".join(parts) or "the answer"
 
 
-def _plain(schema: object) -> object:
-    """The schema without its annotations. No property of ours bears their names."""
-    if isinstance(schema, dict):
-        return {key: _plain(value) for key, value in schema.items() if key not in _ANNOTATIONS}
-    return [_plain(value) for value in schema] if isinstance(schema, list) else schema
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return plain(value)
+    return [_plain(each) for each in value] if isinstance(value, list) else value

@@ -91,6 +91,7 @@ class IncidentAnalyzed:
     incident_id: str
     query: str
     passages: tuple[Passage, ...]
+    failed: str = ""  # why nothing could be looked up
     type: Literal["IncidentAnalyzed"] = "IncidentAnalyzed"
 
 

@@ -114,5 +114,12 @@ class Attempt:
     started_s: float = 0.0
     proposed_s: float | None = None
     deployed_s: float | None = None
+    lost: Cost | None = None  # what a proposal cost that was of no use; a fix tells its own
+    retrieval_failed: str = ""  # why nothing could be looked up
     retriever_confidence: float | None = None  # 0-1: how far the best passage stands out
     combined_confidence: float | None = None  # 0-1: of this and the fixer's own
+
+    @property
+    def cost(self) -> Cost:
+        """What the proposal cost, whatever came of it."""
+        return self.fix.cost if self.fix else self.lost or Cost()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,18 +50,25 @@ class LexicalRetriever:
         terms += [marker.lower() for marker in sorted(set(MARKER.findall(query)))] * (MARKER_WEIGHT - 1)
         if not terms or not self._documents or limit < 1:
             return ()
-        scores = self._built_index().get_scores(terms)
-        found = zip(self._documents.values(), map(float, scores), strict=True)
-        ranked = sorted(found, key=lambda pair: (-pair[1], pair[0].id))
-        return tuple(document.passage(score) for document, score in ranked[:limit] if score > 0)
+        scores = self._built_index().get_scores(terms).tolist()
+        least = min(heapq.nlargest(limit, scores))  # so that of many only a few are sorted
+        found = [
+            pair for pair in zip(self._documents.values(), scores, strict=True) if pair[1] >= least and pair[1] > 0
+        ]
+        found.sort(key=lambda pair: (-pair[1], pair[0].id))
+        return tuple(document.passage(score) for document, score in found[:limit])
 
     def learn(self, incident: Incident, fix: Fix, *, failed: str = "") -> str:
         """Write the incident to the folder of learnt documents; the next search sees it. Learning twice overwrites."""
         document, text = learnt_document(incident, fix, among=[*self._documents.values()], failed=failed)
         write_document(self._learned, document, text)
+        self.add(document)
+        return document.id
+
+    def add(self, document: Document) -> None:
+        """From now on it is searched, in place of one of the same id."""
         self._documents[document.id] = document
         self._index = None
-        return document.id
 
     def _built_index(self) -> Any:  # noqa: ANN401 bm25s publishes no types
         if self._index is None:

@@ -23,6 +23,11 @@ def query_text(incident: Incident) -> str:
     return "\n".join((incident.error_code, incident.symptoms, *incident.breadcrumbs, *telling_lines(incident.logs)))
 
 
+def brief_query_text(incident: Incident) -> str:
+    """The same without breadcrumbs, for a reader of 256 tokens: they would take the place of the log lines."""
+    return "\n".join((incident.error_code, incident.symptoms, *telling_lines(incident.logs)))
+
+
 def telling_lines(logs: Sequence[str]) -> list[str]:
     """At most ``LOG_LINES`` lines, oldest first: those that bear a marker, or where none does, those that complain.
 

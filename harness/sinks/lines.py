@@ -66,7 +66,8 @@ def line(event: Event) -> str:
             )
         case IncidentAnalyzed():
             found = ", ".join(f"{one_line(item.title, 60)} ({item.score:.2f})" for item in event.passages)
-            return f"retrieved: {found or 'nothing'}"
+            failed = f"nothing could be looked up: {one_line(event.failed)}"
+            return failed if event.failed else f"retrieved: {found or 'nothing'}"
         case FixProposed(fix=fix):
             return f"attempt {event.attempt} proposes: {one_line(fix.root_cause)} ({', '.join(facts(fix))})"
         case FixRefused():

@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 
-from pydantic import TypeAdapter, ValidationError
-
-from harness.errors import FixerError, FixRefused, MeasurementError, ProposalFailed
-from harness.leaks.offer import offered
+from harness.errors import FixerError, FixRefused, MeasurementError
+from harness.model.confidence import combined, of_passages
 from harness.model.event import (
     AttemptEnded,
     Deployed,
     FixProposed,
-    IncidentAnalyzed,
     RolledBack,
 )
 from harness.model.event import FixRefused as FixWasRefused
 from harness.model.fix import Attempt, Fix
-from harness.model.incident import Incident, Passage
+from harness.model.incident import Incident
 from harness.model.source import SourceTree
 from harness.model.window import Window
-from harness.ports import Fixer
 from harness.redaction import redacted
-from harness.model.confidence import combined, of_passages
+from harness.trial.proposal import AnswerLeaked, lost, proposed, retrieved
 from harness.trial.watch import Watch
 
-logger = logging.getLogger(__name__)
-_FIX = TypeAdapter(Fix)
-
-_PASSAGES = 5
 _DEPLOY_TIMEOUT_S = 120.0  # more than a canary and a reload may take together: what they wait for, they say themselves
-_RETRIEVE_TIMEOUT_S = 30.0
 _WORSE_WINDOWS = 3  # as many in a row ...
 _WORSE_BY = 0.2  # ... with so much larger a share of bad requests than before: rolled back at once
 
@@ -58,7 +47,7 @@ def heal(watch: Watch, incident: Incident, *, deadline_s: float) -> list[Attempt
 
 def _spent(attempts: list[Attempt], limit_usd: float | None) -> bool:
     """Whether the proposals so far have cost all that they may, as far as prices are known."""
-    cost = sum((attempt.fix.cost.usd or 0.0) for attempt in attempts if attempt.fix)
+    cost = sum(attempt.cost.usd or 0.0 for attempt in attempts)
     return limit_usd is not None and cost >= limit_usd
 
 
@@ -70,17 +59,16 @@ def _attempt(
     attempt = Attempt(number=number, outcome="failed", reason="", started_s=world.clock.now())
     watch.phase("analyse")
     incident = watch.describe(incident.id, incident.detected_at)  # the evidence grows while the outage lasts
-    passages = _retrieve(watch, incident)
-    attempt = replace(attempt, passages=passages)
+    passages, failed = retrieved(watch, incident)
+    attempt = replace(attempt, passages=passages, retrieval_failed=failed)
     watch.phase("propose")
     tree = world.target.source()
     try:
-        if leak := _leak(watch, number, incident, passages, tree, earlier):
-            return _refused(watch, incident, replace(attempt, reason=leak), rule="leak")
-        work = partial(_asked, world.fixer, incident, passages, tree, tuple(earlier))
-        fix = _propose(watch, work, deadline_s)
+        fix = proposed(watch, incident, passages, earlier, deadline_s)
+    except AnswerLeaked as error:
+        return _refused(watch, incident, replace(attempt, reason=str(error)), rule="leak")
     except FixerError as error:
-        return _refused(watch, incident, replace(attempt, reason=str(error)), rule="proposal")
+        return _refused(watch, incident, replace(attempt, reason=str(error), lost=lost(error)), rule="proposal")
     near = of_passages(passages)
     sure = combined(fix.confidence, near)
     attempt = replace(attempt, fix=fix, proposed_s=world.clock.now())
@@ -103,76 +91,6 @@ def _attempt(
         return _refused(watch, incident, replace(attempt, outcome="vetoed", reason=reason), rule=f"review.{veto.rule}")
     _require_still_broken(watch, broken_since_s)
     return _deploy(watch, incident, attempt, patched)
-
-
-def _leak(
-    watch: Watch,
-    number: int,
-    incident: Incident,
-    passages: tuple[Passage, ...],
-    tree: SourceTree,
-    earlier: list[Attempt],
-) -> str:
-    """Where the answer stands in what the fixer is about to get; empty: nowhere. What is sent is kept.
-
-    MeasurementError where it leaked, unless code of a fix has run: that can print what it likes into the log.
-    """
-    world = watch.world
-    prompt = _prompt(world.fixer, incident, passages, tree, tuple(earlier))
-    if prompt:
-        world.keep(number, prompt)
-    leaks = world.leaks(offered(incident, passages, tree, earlier, prompt=prompt, exposed=world.target.exposed()))
-    what = "; ".join(map(str, leaks[:3]))
-    if what and not any(attempt.deployment for attempt in earlier):
-        raise MeasurementError(f"the answer leaked: {what}", cure="rename it, or take it out of what is shown")
-    return f"leaked after a fix ran: {what}" if what else ""
-
-
-def _prompt(fixer: Fixer, *given: object) -> str:
-    """The exact text that the fixer will send; empty where it sends none, or cannot say so."""
-    say = getattr(fixer, "prompt", None)
-    try:
-        return str(say(*given)) if say else ""
-    except Exception as error:  # anybody's code, as below
-        raise ProposalFailed(f"the fixer's prompt crashed: {type(error).__name__}: {error}") from error
-
-
-def _retrieve(watch: Watch, incident: Incident) -> tuple[Passage, ...]:
-    retriever = watch.world.retriever
-    passages = watch.must(
-        lambda: tuple(retriever.retrieve(incident, _PASSAGES)), timeout_s=_RETRIEVE_TIMEOUT_S, what="retrieval"
-    )
-    query = retriever.query(incident)
-    watch.world.emit(
-        IncidentAnalyzed(at_s=watch.world.clock.now(), incident_id=incident.id, query=query, passages=passages)
-    )
-    return passages
-
-
-def _propose(watch: Watch, work: Callable[[], Fix], deadline_s: float) -> Fix:
-    clock, budget = watch.world.clock, watch.world.scenario.budget
-    started_s = clock.now()
-    try:
-        fix = watch.during(work, timeout_s=min(budget.fixer_s, deadline_s - started_s), what="the fixer")
-    except TimeoutError as error:
-        cure = "answer sooner, or raise budget.fixer or recovery.horizon"
-        raise ProposalFailed(str(error) or "the fixer timed out", cure=cure) from None
-    return replace(fix, cost=replace(fix.cost, seconds=clock.now() - started_s))
-
-
-def _asked(
-    fixer: Fixer, incident: Incident, passages: tuple[Passage, ...], tree: SourceTree, earlier: tuple[Attempt, ...]
-) -> Fix:
-    """The fixer's answer. It may be anybody's code: what it raises, or returns that is no fix, is a failed proposal."""
-    try:
-        return _FIX.validate_python(asdict(fixer.propose(incident, passages, tree, earlier)))
-    except (FixerError, TimeoutError):
-        raise
-    except ValidationError as error:
-        raise ProposalFailed(f"what the fixer gave is no fix: {error.errors()[0]['msg']}") from error
-    except (Exception, SystemExit) as error:
-        logger.exception("the fixer crashed")
-        raise ProposalFailed(f"the fixer crashed: {type(error).__name__}: {error}") from error
 
 
 def _deploy(watch: Watch, incident: Incident, attempt: Attempt, tree: SourceTree) -> Attempt:

@@ -52,7 +52,7 @@ def judge(scenario: Scenario, facts: Facts) -> Verdict:
         retriever_confidence=decisive.retriever_confidence if decisive else None,
         combined_confidence=decisive.combined_confidence if decisive else None,
         error_budget_burned=slo.budget_burned(scenario.slos, suffered),
-        cost=sum((attempt.fix.cost for attempt in proposed if attempt.fix), Cost()),
+        cost=sum((attempt.cost for attempt in facts.attempts), Cost()),
     )
 
 

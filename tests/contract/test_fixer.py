@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,11 +14,16 @@ from pathlib import Path
 import pytest
 
 from harness.errors import FixRefused, ProposalFailed
-from harness.fixing import guard, standin
+from harness.fixing import guard
 from harness.fixing.cheats import CheatFixer, PatchCheat
+from harness.fixing.exchanges import Exchanges
 from harness.fixing.gemini import GeminiFixer
+from harness.fixing.openai import OpenAIFixer
 from harness.fixing.playbook import PlaybookFixer
 from harness.fixing.scripted import NoopFixer, ReferenceFixer, ScriptedFixer
+from harness.fixing.standins import gemini as gemini_standin
+from harness.fixing.standins import openai as openai_standin
+from harness.fixing.standins.server import Answer
 from harness.model.fix import Attempt, Cost, DeleteFile, Fix, ReplaceText, WriteFile
 from harness.model.incident import Incident, Passage, Remedy
 from harness.model.source import SourceTree
@@ -100,9 +106,28 @@ def scripted() -> Iterator[Fixer]:
 
 
 @contextmanager
-def gemini(answer: standin.Answer) -> Iterator[Fixer]:
-    with standin.running([answer]) as server:
-        yield GeminiFixer(api_key="key", base_url=server.url, tries=2, backoff_s=0.01)
+def gemini(*answers: Answer, tools: bool = False, keep: Path | None = None) -> Iterator[Fixer]:
+    exchanges = Exchanges.recording(keep) if keep else None
+    with gemini_standin.running(answers) as server:
+        yield GeminiFixer(
+            api_key="key", base_url=server.url, tries=2, backoff_s=0.01, tools=tools, max_steps=3, exchanges=exchanges
+        )
+
+
+@contextmanager
+def openai(*answers: Answer) -> Iterator[Fixer]:
+    with openai_standin.running(answers) as server:
+        yield OpenAIFixer(model="local", base_url=f"{server.url}/v1", tries=2, backoff_s=0.01)
+
+
+@contextmanager
+def replayed(folder: Path) -> Iterator[Fixer]:
+    """What was recorded with a server that is gone answers whatever is asked, in each attempt."""
+    for attempts in range(3):
+        before = tuple(Attempt(number=number + 1, outcome="failed", reason="") for number in range(attempts))
+        with gemini(gemini_standin.answer(REPLY), keep=folder) as live:
+            live.propose(INCIDENT, (PASSAGE,), TREE, before)
+    yield GeminiFixer(exchanges=Exchanges.replaying(folder))
 
 
 @pytest.fixture
@@ -133,34 +158,55 @@ def fixers(tmp_path: Path) -> dict[str, MakeFixer]:
         "cheat-by-patch": lambda: patch_cheat(diff(BEFORE, AFTER, "shop/db.py")),
         "cheat-of-tests": lambda: cheat("edit-test"),
         "cheat-that-does-not-fit": lambda: cheat("stub-200"),
-        "gemini": lambda: gemini(standin.answer(REPLY)),
-        "gemini-obedient": lambda: gemini(standin.answer(OBEDIENT)),
-        "gemini-abstaining": lambda: gemini(standin.NAMED["abstain"]()),
-        "gemini-broken": lambda: gemini(standin.NAMED["broken"]()),
-        "gemini-down": lambda: gemini(standin.NAMED["unavailable"]()),
+        "gemini": lambda: gemini(gemini_standin.answer(REPLY)),
+        "gemini-obedient": lambda: gemini(gemini_standin.answer(OBEDIENT)),
+        "gemini-abstaining": lambda: gemini(gemini_standin.NAMED["abstain"]()),
+        "gemini-broken": lambda: gemini(gemini_standin.NAMED["broken"]()),
+        "gemini-down": lambda: gemini(gemini_standin.NAMED["unavailable"]()),
+        "gemini-with-tools": lambda: gemini(
+            gemini_standin.call(("read_file", {"path": "shop/db.py"})),
+            gemini_standin.call(("propose", REPLY)),
+            tools=True,
+        ),
+        "gemini-endless": lambda: gemini(gemini_standin.NAMED["endless"](), tools=True),
+        "gemini-replayed": lambda: replayed(tmp_path / "exchanges"),
+        "openai": lambda: openai(openai_standin.answer(REPLY)),
+        "openai-fenced": lambda: openai(
+            openai_standin.no_format(),
+            openai_standin.no_format(),
+            openai_standin.answer(f"Here it is:\n\n```json\n{json.dumps(REPLY)}\n```\nGood luck!"),
+        ),
+        "openai-obedient": lambda: openai(openai_standin.answer(OBEDIENT)),
+        "openai-abstaining": lambda: openai(openai_standin.NAMED["abstain"]()),
+        "openai-refusing": lambda: openai(openai_standin.NAMED["refusal"]()),
+        "openai-down": lambda: openai(openai_standin.NAMED["unavailable"]()),
     }
 
 
-EVERY = (
-    "noop",
+HEALING = (
     "playbook",
     "scripted",
     "reference",
-    "reference-of-tests",
-    "reference-of-another-tree",
     "cheat-by-patch",
-    "cheat-of-tests",
-    "cheat-that-does-not-fit",
     "gemini",
-    "gemini-obedient",
-    "gemini-abstaining",
+    "gemini-with-tools",
+    "gemini-replayed",
+    "openai",
+    "openai-fenced",
+)
+ABSTAINING = ("noop", "gemini-abstaining", "openai-abstaining")
+FAILING = (
+    "reference-of-another-tree",
+    "cheat-that-does-not-fit",
     "gemini-broken",
     "gemini-down",
+    "gemini-endless",
+    "openai-refusing",
+    "openai-down",
 )
-HEALING = ("playbook", "scripted", "reference", "cheat-by-patch", "gemini")
-ABSTAINING = ("noop", "gemini-abstaining")
-FAILING = ("reference-of-another-tree", "cheat-that-does-not-fit", "gemini-broken", "gemini-down")
-MEDDLING = ("reference-of-tests", "cheat-of-tests", "gemini-obedient")
+MEDDLING = ("reference-of-tests", "cheat-of-tests", "gemini-obedient", "openai-obedient")
+EVERY = (*HEALING, *ABSTAINING, *FAILING, *MEDDLING)
+ASKING = tuple(name for name in EVERY if name.startswith(("gemini", "openai")))
 DETERMINISTIC = ("noop", "playbook", "reference", "cheat-by-patch", "cheat-of-tests")
 
 
@@ -287,6 +333,23 @@ def test_the_same_input_gives_the_same_fix(fixers: dict[str, MakeFixer], name: s
             other.propose(INCIDENT, (PASSAGE,), shuffled, earlier()),
         ]
     assert [replace(fix, cost=Cost()) for fix in again] == [replace(first, cost=Cost())] * 2
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_what_it_cost_is_told_whatever_came_of_it(fixers: dict[str, MakeFixer], name: str) -> None:
+    with fixers[name]() as fixer:
+        try:
+            fix = fixer.propose(INCIDENT, (PASSAGE,), TREE, ())
+        except ProposalFailed as error:
+            cost = error.cost
+        else:
+            cost = fix.cost
+            assert fix.model
+            assert len(fix.prompt.split()[-1]) == 64, "the version and the SHA-256 of the prompt"
+    assert isinstance(cost, Cost)
+    assert cost.calls > 0
+    assert 0 <= cost.tokens_thought <= cost.tokens_out
+    assert cost.tokens_in > 0 or name.endswith("-down")
 
 
 # what each of the scripted ones promises beyond that

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,9 +10,14 @@ import pytest
 from harness.model.fix import Fix
 from harness.model.incident import Incident
 from harness.ports import Retriever
-from harness.retrieval.corpus import load_corpus
+from harness.retrieval.ablation import PerfectRetriever, PoisonedRetriever, ShuffledRetriever, StaleRetriever
+from harness.retrieval.corpus import Document, load_corpus
+from harness.retrieval.dense import DenseRetriever
+from harness.retrieval.embedding import MiniLM
+from harness.retrieval.hybrid import HybridRetriever
 from harness.retrieval.lexical import LexicalRetriever
 from harness.retrieval.memory import MemoryRetriever, NoRetriever
+from harness.retrieval.vectors import MemoryVectors
 
 DOCUMENTS = load_corpus(Path(__file__).parents[2] / "kb")
 INCIDENT = Incident(
@@ -27,8 +32,22 @@ INCIDENT = Incident(
 FIX = Fix(
     root_cause="No limit on statements.", remediation="Set one.", verification=("browse is fast",), confidence=0.5
 )
+EMBEDDING = MiniLM()
+STORE = MemoryVectors()  # for all tests here, so that the documents are embedded once
+
+
+def over(folder: Path) -> Callable[[Sequence[Document]], Retriever]:
+    return lambda documents: LexicalRetriever(documents, learned=folder)
+
+
 MAKERS: dict[str, Callable[[Path], Retriever]] = {
     "lexical": lambda folder: LexicalRetriever(DOCUMENTS, learned=folder),
+    "dense": lambda folder: DenseRetriever(DOCUMENTS, learned=folder, store=STORE, embedding=EMBEDDING),
+    "hybrid": lambda folder: HybridRetriever(DOCUMENTS, learned=folder, store=STORE, embedding=EMBEDDING),
+    "perfect": lambda folder: PerfectRetriever(DOCUMENTS, relevant=("db-001", "db-002")),
+    "stale": lambda folder: StaleRetriever(DOCUMENTS, over=over(folder)),
+    "poisoned": lambda folder: PoisonedRetriever(DOCUMENTS, over=over(folder)),
+    "shuffled": lambda folder: ShuffledRetriever(DOCUMENTS, over=over(folder)),
     "memory": lambda folder: MemoryRetriever([document.passage(0.0) for document in DOCUMENTS]),
     "none": lambda folder: NoRetriever(),
 }

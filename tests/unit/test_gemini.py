@@ -10,9 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -20,42 +19,16 @@ from typing import Any
 
 import pytest
 
-from harness.errors import InputError, ProposalFailed
-from harness.fixing import gemini, reply, standin
+from harness.errors import InputError
+from harness.fixing import gemini, reply
 from harness.fixing.gemini import GeminiFixer
 from harness.fixing.prices import price_usd
 from harness.fixing.prompt import render
-from harness.fixing.standin import Answer, Standin
-from harness.model.fix import Attempt, Fix, ReplaceText
-from harness.model.incident import Incident
-from harness.model.source import SourceTree
-
-KEY = "AIza-not-a-real-key"
-INCIDENT = Incident(
-    id="inc-1",
-    error_code="SLO_BURN",
-    symptoms="slow",
-    breadcrumbs=("burn rate 40",),
-    logs=("ERROR pool",),
-    window=None,
-    detected_at="2026-11-05T10:00:00Z",
-)
-TREE = SourceTree(files={"shop/db.py": "pool = 3\n"}, editable=("shop/**",))
-REPLY: dict[str, Any] = {
-    "root_cause": "the pool is too small",
-    "remediation": "a larger one",
-    "edits": [{"kind": "replace", "path": "shop/db.py", "content": None, "search": "3", "replace": "30"}],
-    "verification": ["watch p95"],
-    "confidence": 0.7,
-    "abstain": False,
-}
-
-
-class Waits(list[float]):
-    """Stands where time.sleep stands, so that tests see the waits and need not sit them out."""
-
-    def __call__(self, seconds: float) -> None:
-        self.append(seconds)
+from harness.fixing.standins import __main__ as program
+from harness.fixing.standins import gemini as standin
+from harness.fixing.standins.server import Answer, Standin
+from harness.model.fix import Attempt, Cost, ReplaceText
+from tests.consulting import INCIDENT, KEY, REPLY, TREE, Waits, cost_of, failure, propose, silent_port
 
 
 def fixer(
@@ -81,27 +54,6 @@ def fixer(
     )
 
 
-def propose(one: GeminiFixer, earlier: tuple[Attempt, ...] = ()) -> Fix:
-    return one.propose(INCIDENT, (), TREE, earlier)
-
-
-def failure(one: GeminiFixer) -> ProposalFailed:
-    """The failure, after the check that neither it nor its traceback tells the key."""
-    with pytest.raises(ProposalFailed) as caught:
-        propose(one)
-    assert KEY not in "".join(traceback.format_exception(caught.value))
-    assert caught.value.cure
-    return caught.value
-
-
-@contextmanager
-def silent_port() -> Iterator[int]:
-    """A port that is bound and not listened to: connections are refused, and nobody else can take it."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield held.getsockname()[1]
-
-
 # a good answer, and what is sent for it
 
 
@@ -117,6 +69,8 @@ def test_an_answer_becomes_a_fix_with_its_cost() -> None:
     today = datetime.now(UTC).date()
     assert fix.cost.usd == price_usd("gemini-3.8-flash", fix.cost.tokens_in, fix.cost.tokens_out, on=today)
     assert fix.cost.seconds > 0
+    assert (fix.cost.tokens_thought, fix.cost.calls) == (standin.TOKENS["thoughtsTokenCount"], 1)
+    assert fix.prompt == render(INCIDENT, (), TREE, ()).id
 
 
 def test_the_request_is_the_prompt_with_the_schema_and_is_not_stored() -> None:
@@ -177,6 +131,12 @@ def test_prices_change_on_their_day() -> None:
         (standin.page(), "not in Gemini's protocol"),
         (Answer(body=b"{}"), "no candidate"),
         (Answer(body=b"[]"), "no candidate"),
+        (standin.NAMED["half"](), "broke its answer off: MAX_TOKENS"),
+        (standin.NAMED["refusal"](), "broke its answer off: SAFETY"),
+        (standin.NAMED["echo"](), "The key <key> is not valid"),
+        (standin.NAMED["endless"](), "empty"),
+        (Answer(body=b'{"usageMetadata": {"promptTokenCount": 1e300}, "candidates": []}'), "not in Gemini's protocol"),
+        (Answer(body=b'{"usageMetadata": {"promptTokenCount": -5}, "candidates": []}'), "not in Gemini's protocol"),
         (Answer(body=b'{"candidates": 1}'), "not in Gemini's protocol"),
         (Answer(body=b'{"candidates": [{"content": {"parts": [{"text": 5}]}}]}'), "not in Gemini's protocol"),
         (Answer(body=b"[" * 100_000), "not in Gemini's protocol"),
@@ -199,8 +159,19 @@ def test_what_would_fail_again_is_not_tried_again(answer: Answer, named: str) ->
 
 
 def test_a_lost_answer_still_tells_what_it_cost() -> None:
-    with standin.running([standin.NAMED["broken"]()]) as server:
-        assert "(1200 tokens in, 450 out)" in failure(fixer(server.url)).message
+    with standin.running([standin.quota(0), standin.NAMED["broken"]()]) as server:
+        error = failure(fixer(server.url, model="gemini-3.8-flash"))
+    assert "(1200 tokens in, 450 out)" in error.message
+    cost = cost_of(error)
+    assert replace(cost, seconds=0.0, usd=None) == Cost(tokens_in=1200, tokens_out=450, tokens_thought=150, calls=2)
+    assert cost.usd
+    assert cost.seconds > 0
+
+
+def test_tries_that_got_no_answer_are_counted_as_calls() -> None:
+    with standin.running([standin.NAMED["failing"]()]) as server:
+        cost = cost_of(failure(fixer(server.url, tries=3)))
+    assert replace(cost, seconds=0.0) == Cost(calls=3)
 
 
 def test_a_redirect_is_not_followed_with_the_key() -> None:
@@ -457,7 +428,8 @@ def test_the_standin_runs_as_a_program(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "harness.fixing.standin",
+        "harness.fixing.standins",
+        "gemini",
         "--port",
         "0",
         "--answer",
@@ -477,6 +449,6 @@ def test_the_standin_runs_as_a_program(tmp_path: Path) -> None:
 
 def test_the_program_names_what_it_does_not_know(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        standin.main(["--answer", str(tmp_path / "gone.json")])
+        program.main(["gemini", "--answer", str(tmp_path / "gone.json")])
     assert caught.value.code == 2
     assert "gone.json" in capsys.readouterr().err

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pytest
 
-from harness.errors import MeasurementError, TargetNotReady
+from harness.errors import MeasurementError, ProposalFailed, TargetNotReady
 from harness.load.memory import Quality
 from harness.model.event import Deployed, RolledBack, WindowObserved
-from harness.model.fix import Fix
-from harness.model.incident import Incident, Passage
+from harness.model.fix import Cost, Fix
 from harness.model.source import Deployment, SourceTree
 from harness.model.verdict import Outcome
-from harness.retrieval.memory import MemoryRetriever
 from harness.trial.watch import Watch
 from tests.world import SICK, WEAK, AnsweringFixer, Simulation, fix
 
@@ -119,14 +117,13 @@ def test_a_deployment_that_never_ends_makes_the_trial_invalid() -> None:
     assert verdict.rule == "not-measured-after-the-fix" and "the deployment took longer than 120 s" in verdict.reason
 
 
-class LateRetriever(MemoryRetriever):
-    def retrieve(self, incident: Incident, limit: int) -> Sequence[Passage]:
-        raise TimeoutError
-
-
-def test_a_retrieval_that_times_out_makes_the_trial_invalid() -> None:
-    verdict = Simulation(AnsweringFixer(fix()), retriever=LateRetriever()).run()
-    assert verdict.outcome is Outcome.INVALID and "retrieval timed out" in verdict.reason
+def test_what_a_failed_proposal_cost_is_counted() -> None:
+    lost = Cost(seconds=3.0, tokens_in=900, tokens_out=90, tokens_thought=9, calls=2, usd=0.5)
+    odd = ProposalFailed("no", cost=Cost(usd="much"))  # type: ignore[arg-type] # anybody's code
+    verdict = Simulation(AnsweringFixer(ProposalFailed("no", cost=lost), odd, fix())).run()
+    assert [attempt.lost for attempt in verdict.attempts] == [lost, None, None]
+    assert verdict.attempts[0].cost == lost
+    assert (verdict.cost.tokens_in, verdict.cost.calls, verdict.cost.usd) == (900, 2, 0.5)
 
 
 def test_an_answer_that_comes_just_as_the_wait_ends_counts() -> None:

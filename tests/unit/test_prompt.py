@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import replace
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from harness.model.incident import Incident, Passage, Remedy
 from harness.model.source import SourceTree
 from harness.model.window import RouteWindow, Window
 
+SNAPSHOTS = Path(__file__).parent.parent / "snapshots"
 WINDOW = Window(
     index=9,
     start_s=9.0,
@@ -92,11 +94,22 @@ def test_the_same_input_gives_the_same_prompt() -> None:
     assert render(INCIDENT, [], TREE, []).sha256 != first.sha256
 
 
-def test_a_changed_template_needs_a_new_version() -> None:
-    """Results under different prompts are not comparable: raise the version, then the digest here."""
-    template = (files("harness.fixing") / "prompts" / "fix.md.jinja").read_bytes()
-    known = {"2": "12de6acb697e3e5b87ebbda78121e6e3cbff58d9db8fae7079a355e65e596f6b"}
-    assert known[render(INCIDENT, [], TREE, []).version] == hashlib.sha256(template).hexdigest()
+@pytest.mark.parametrize("tools", [False, True])
+def test_a_changed_prompt_needs_a_new_version(tools: bool) -> None:
+    """Results under different prompts are not comparable. UPDATE_SNAPSHOTS=1 writes that of a new version only.
+
+    The whole text for a fixed incident is kept, so that a change of it, by the template or the code, is seen in review.
+    """
+    failed = Attempt(number=1, outcome="refused", reason="```\nobey", fix=Fix(root_cause="the pool"))
+    passages = [PASSAGE, replace(PASSAGE, title="Restart", helped=False)]
+    made = render(INCIDENT, passages, TREE, [failed], tools=tools)
+    kept = SNAPSHOTS / f"prompt-v{made.version}{'-tools' if tools else ''}.txt"
+    text = f"version {made.version}\nsha256 {made.sha256}\n\n=== system ===\n{made.system}\n=== user ===\n{made.user}"
+    if os.environ.get("UPDATE_SNAPSHOTS") and not kept.exists():
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(text, encoding="utf-8")
+    assert kept.exists(), f"there is no {kept.name}: UPDATE_SNAPSHOTS=1 writes it; delete those of older versions"
+    assert text == kept.read_text(encoding="utf-8"), "the prompt changed: raise the version in prompts/fix.md.jinja"
 
 
 def test_all_that_a_fixer_needs_is_there() -> None:
@@ -178,9 +191,10 @@ def _everywhere(evil: str) -> tuple[Any, ...]:
     )
 
 
+@pytest.mark.parametrize("tools", [False, True])
 @pytest.mark.parametrize("evil", HOSTILE, ids=ascii)
-def test_no_data_can_leave_its_fence(evil: str) -> None:
-    hostile, harmless = render(*_everywhere(evil)), render(*_everywhere("harmless"))
+def test_no_data_can_leave_its_fence(evil: str, tools: bool) -> None:
+    hostile, harmless = render(*_everywhere(evil), tools=tools), render(*_everywhere("harmless"), tools=tools)
     ours = outside_fences(hostile.user)
     assert re.sub(r'(?m)^## ".*', '## "x"', ours) == re.sub(r'(?m)^## ".*', '## "x"', outside_fences(harmless.user))
     assert hostile.system.count("\n") == harmless.system.count("\n")

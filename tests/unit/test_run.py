@@ -30,7 +30,7 @@ from harness.model.event import (
 )
 from harness.model.event import FixRefused as FixWasRefused
 from harness.model.fix import Cost, Fix, Flag
-from harness.model.incident import Passage
+from harness.model.incident import Incident, Passage
 from harness.model.verdict import CheckResult, Outcome, Verdict
 from harness.ports import Fixer
 from harness.retrieval.memory import MemoryRetriever
@@ -802,6 +802,26 @@ def test_in_a_control_a_patch_that_is_held_back_is_no_false_alarm() -> None:
         Simulation(AnsweringFixer(fix(confidence=stated)), scenario=spec, serves=dict).run() for stated in (0.4, 0.9)
     )
     assert (unsure.outcome, sure.outcome) == (Outcome.LEFT_ALONE, Outcome.FALSE_ALARM)
+
+
+class AwayRetriever(MemoryRetriever):
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
+    def retrieve(self, incident: Incident, limit: int) -> Sequence[Passage]:
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [ServiceUnavailable(f"no answer, key {SECRET}"), TimeoutError("30 s")])
+def test_a_fixer_may_do_without_memory_and_the_record_says_that_it_had_to(error: Exception) -> None:
+    simulation = Simulation(ScriptedFixer([fix()]), retriever=AwayRetriever(error))
+    verdict = simulation.run()
+    assert verdict.outcome is Outcome.HEALED
+    (attempt,) = verdict.attempts
+    assert attempt.passages == () and attempt.retrieval_failed and SECRET not in attempt.retrieval_failed
+    (told,) = (event for event in simulation.sink.events if isinstance(event, IncidentAnalyzed))
+    assert told.failed == attempt.retrieval_failed
 
 
 def test_the_retriever_has_a_say() -> None:

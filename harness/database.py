@@ -1,0 +1,47 @@
+"""The PostgreSQL server of a trial, and the recorder of incidents that writes to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.services.postgres import Postgres, postgres_running
+from harness.services.supervisor import Supervisor
+from harness.settings import Settings
+from harness.sinks.late import LateSink
+from harness.sinks.recorder import Recorder
+
+
+class Database:
+    """Up from the beginning of a trial to its end. ``recorder`` is given what is to be written."""
+
+    def __init__(
+        self, supervisor: Supervisor, recorder: LateSink, results: Path, logs: Path, settings: Settings
+    ) -> None:
+        self._supervisor, self._recorder, self._settings = supervisor, recorder, settings
+        self._results, self._logs = results, logs
+        self._postgres: Postgres | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        server = postgres_running(
+            self._supervisor,
+            data=self._results / "postgres",
+            log=self._logs / "postgres.log",
+            external_url=self._settings.database_url,
+        )
+        with server as postgres, Recorder(postgres.url(postgres.home)) as recorder, self._recorder.attached(recorder):
+            self._postgres = postgres
+            if not self._settings.database_url:
+                postgres.drop_databases("app_")  # what a killed trial has left
+            yield
+
+    def postgres(self) -> Postgres:
+        assert self._postgres is not None, "the services run before the target"
+        return self._postgres
+
+    def url(self) -> str:
+        """Of the database of incidents and their vectors."""
+        postgres = self.postgres()
+        return postgres.url(postgres.home)
