@@ -1,9 +1,7 @@
-"""Fixers and retrievers by name."""
+"""Fixers by name."""
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +16,14 @@ from harness.fixing.openai import OpenAIFixer
 from harness.fixing.playbook import PlaybookFixer
 from harness.fixing.scripted import NoopFixer, ReferenceFixer
 from harness.loading import LoadedScenario
-from harness.ports import Fixer, Retriever
-from harness.retrieval.base import KnowledgeBase
-from harness.retrieval.lexical import LexicalRetriever
-from harness.retrieval.memory import NoRetriever
+from harness.plugins import made
+from harness.ports import Fixer
 from harness.services.containment import contained
 from harness.settings import Settings
 
 FIXERS = ("gemini", "gemini-tools", "openai", "lambda", "playbook", "reference", "noop")
 CHEAT = "cheat:"  # before the name of a wrong fix
 COMMAND = "command:"  # before the words of a command line
-RETRIEVERS = ("lexical", "none", "dense", "hybrid", "backboard")
 _SHARE = 0.95  # of the budget, that a fixer plans with: the rest is its way there and back
 
 
@@ -62,7 +57,8 @@ def choose_fixer(name: str, loaded: LoadedScenario, place: Place | None = None) 
     if name.startswith(COMMAND):
         return _command(name.removeprefix(COMMAND), loaded, place)
     if ":" in name:
-        return _imported(name)
+        fixer: Fixer = made(name, "fixer", "propose")
+        return fixer
     budget, exchanges = loaded.spec.budget, place.exchanges() if place else None
     time_s = _SHARE * budget.fixer_s
     makers: dict[str, Callable[[], Fixer]] = {
@@ -78,17 +74,6 @@ def choose_fixer(name: str, loaded: LoadedScenario, place: Place | None = None) 
         known = ", ".join((*FIXERS, f"{CHEAT}NAME", f"'{COMMAND} ./my-agent'"))
         raise InputError(f"no fixer {name!r}", cure=f"known: {known}, or your own as mypkg.mymod:MyFixer")
     return makers[name]()
-
-
-def choose_retriever(name: str, base: KnowledgeBase | None) -> Retriever:
-    """The retriever of that name over a knowledge base. InputError when there is none."""
-    if name not in RETRIEVERS:
-        raise InputError(f"no retriever {name!r}", cure=f"known: {', '.join(RETRIEVERS)}")
-    if name == "none":
-        return NoRetriever()
-    if base is None:
-        raise InputError("no knowledge base: no folder kb/ above the scenario", cure="make one, or --retriever none")
-    return LexicalRetriever(base.documents, learned=base.learned)
 
 
 def cheats(loaded: LoadedScenario) -> tuple[str, ...]:
@@ -133,18 +118,3 @@ def _reference(loaded: LoadedScenario) -> Fixer:
     if loaded.reference is None:
         raise InputError(f"{loaded.file} has no reference patch", cure="add reference: NAME/reference.patch to it")
     return ReferenceFixer(loaded.reference)
-
-
-def _imported(name: str) -> Fixer:
-    """``mypkg.mymod:MyFixer``, called without arguments."""
-    module, _, attribute = name.partition(":")
-    if "" not in sys.path:
-        sys.path.append("")  # the installed command does not look into the working directory by itself
-    try:
-        made: Fixer = getattr(importlib.import_module(module), attribute)()
-    except Exception as error:  # anybody's code: whatever it raises, the user is told, and nothing has started
-        cure = "give module:Class, importable from here, that takes no arguments"
-        raise InputError(f"the fixer {name!r} cannot be had: {type(error).__name__}: {error}", cure=cure) from error
-    if not callable(getattr(made, "propose", None)):
-        raise InputError(f"{name!r} is no fixer: it has no propose()", cure="see harness.ports.Fixer")
-    return made

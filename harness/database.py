@@ -14,24 +14,23 @@ from harness.sinks.recorder import Recorder
 
 
 class Database:
-    """Up from the beginning of a trial to its end. ``recorder`` is given what is to be written."""
+    """Up from the beginning of a trial to its end."""
 
-    def __init__(
-        self, supervisor: Supervisor, recorder: LateSink, results: Path, logs: Path, settings: Settings
-    ) -> None:
-        self._supervisor, self._recorder, self._settings = supervisor, recorder, settings
-        self._results, self._logs = results, logs
+    def __init__(self, *, results: Path, logs: Path, settings: Settings) -> None:
+        """Nothing is started yet."""
+        self._results, self._logs, self._settings = results, logs, settings
         self._postgres: Postgres | None = None
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self, supervisor: Supervisor, late: LateSink) -> Iterator[None]:
+        """``late`` is given what is to be written."""
         server = postgres_running(
-            self._supervisor,
+            supervisor,
             data=self._results / "postgres",
             log=self._logs / "postgres.log",
             external_url=self._settings.database_url,
         )
-        with server as postgres, Recorder(postgres.url(postgres.home)) as recorder, self._recorder.attached(recorder):
+        with server as postgres, Recorder(postgres.url(postgres.home)) as recorder, late.attached(recorder):
             self._postgres = postgres
             if not self._settings.database_url:
                 postgres.drop_databases("app_")  # what a killed trial has left

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 import secrets
 from datetime import UTC, datetime
@@ -29,12 +28,12 @@ def identified(
     fixer: Fixer,
     *,
     retriever: str,
-    seed: int | None,
+    seed: int,
     isolation: str,
     kb: str,
     min_confidence: float | None,
 ) -> Trial:
-    """A new trial, begun now. ``seed`` None: a random one."""
+    """A new trial, begun now."""
     return Trial(
         id=trial_id,
         scenario=loaded.spec.metadata.name,
@@ -42,7 +41,7 @@ def identified(
         fixer=fixer.name,
         model=fixer.model,
         retriever=retriever,
-        seed=random.randrange(2**31) if seed is None else seed,  # noqa: S311 - a seed is no secret
+        seed=seed,
         commit=_commit(),
         started_at=utc_now(),
         isolation=isolation,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import shutil
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from harness.catalogue import Place, cheats, choose_fixer, choose_retriever, default_fixer
+from harness.catalogue import Place, cheats, choose_fixer, default_fixer
 from harness.checks.folder import FolderCheck
 from harness.database import Database
 from harness.errors import InputError
@@ -31,6 +32,8 @@ from harness.model.verdict import Trial
 from harness.ports import Fixer, Retriever, Sink
 from harness.redaction import secrets_in
 from harness.retrieval.base import KnowledgeBase, folder_of, load_base
+from harness.retrieval.judged import EVALUATION, answers_of
+from harness.retrievers import Shelf, choose_retriever
 from harness.services.containment import Containment, Isolation, contained
 from harness.services.supervisor import Child, Supervisor
 from harness.settings import Settings
@@ -94,13 +97,24 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
     place = Place(results=options.results.resolve(), folder=folder, record=options.record, replay=options.replay)
     fixer = choose_fixer(name, loaded, place)
     base = _base(loaded, options, folder)
-    retriever = choose_retriever(options.retriever, base)
+    database = Database(results=options.results.resolve(), logs=folder / "logs", settings=settings)
+    seed = random.randrange(2**31) if options.seed is None else options.seed  # noqa: S311 - a seed is no secret
+    retriever = choose_retriever(
+        options.retriever,
+        Shelf(
+            base=base,
+            database=database.url,
+            learns=options.learn,
+            answers=partial(_answers, loaded),
+            seed=seed,
+        ),
+    )
     trial = identified(
         trial_id,
         loaded,
         fixer,
         retriever=options.retriever,
-        seed=options.seed,
+        seed=seed,
         isolation=containment.text,
         kb=base.snapshot if base else "",
         min_confidence=options.min_confidence,
@@ -119,7 +133,6 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
         console = [stack.enter_context(Console(folder))] if show else []
         fan_out = stack.enter_context(FanOut([journal, recorder], console))
         tracker = _tracker(supervisor, folder) if options.track else None
-        database = Database(supervisor, recorder, options.results.resolve(), folder / "logs", settings)
         made = _Made(
             trial=trial,
             fixer=fixer,
@@ -128,6 +141,7 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
             containment=containment,
             supervisor=supervisor,
             database=database,
+            recorder=recorder,
             folder=folder,
         )
         world = _world(loaded, options, settings, made, fan_out)
@@ -142,6 +156,12 @@ def _base(loaded: LoadedScenario, options: Options, folder: Path) -> KnowledgeBa
     return load_base(loaded.kb, added, learned=added if added and options.learn else folder / "learned")
 
 
+def _answers(loaded: LoadedScenario) -> tuple[str, ...]:
+    """What was judged to answer this scenario, best first. InputError where nothing was."""
+    assert loaded.kb is not None, "asked for of a knowledge base"
+    return answers_of(loaded.kb / EVALUATION, loaded.spec.metadata.name)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Made:
     """What a world is made of, as far as it was made."""
@@ -153,6 +173,7 @@ class _Made:
     containment: Containment
     supervisor: Supervisor
     database: Database
+    recorder: LateSink
     folder: Path
 
 
@@ -188,7 +209,7 @@ def _world(loaded: LoadedScenario, options: Options, settings: Settings, made: _
         trial=made.trial,
         scenario=spec,
         clock=clock,
-        services=made.database.running,
+        services=partial(made.database.running, made.supervisor, made.recorder),
         target=target,
         load=load,
         faults=tuple(

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
-from harness.catalogue import CHEAT, FIXERS, RETRIEVERS, own_cheats
+from harness.catalogue import CHEAT, FIXERS, own_cheats
 from harness.errors import ScenarioError
 from harness.fixing.cheats import CHEATS
 from harness.loading import LoadedScenario, load_scenario, scenario_files
+from harness.retrievers import ARMS, RETRIEVERS
 
 _WIDTH = 100
 
@@ -43,8 +44,9 @@ def _everything(found: list[LoadedScenario]) -> str:
         [
             *(f"{file:{wide[0]}}  {kind:{wide[1]}}  {title}" for file, kind, title in rows),
             "",
-            f"Fixers       {', '.join(FIXERS)}, or your own as module:Class",
-            f"Retrievers   {', '.join(RETRIEVERS)}",
+            f"Fixers       {', '.join(FIXERS)}, 'command: ./agent', or your own as module:Class",
+            f"Retrievers   {', '.join(RETRIEVERS)}, or your own as module:Class",
+            f"             for experiments: {', '.join(ARMS)}",
             f"Wrong fixes  {len(CHEATS)} for any scenario, {of_one} for one of these: harness list --cheats",
         ]
     )

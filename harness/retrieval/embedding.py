@@ -68,7 +68,7 @@ class MiniLM:
 
     def _load(self) -> None:
         # both take a third of a second, and are extras: most runs never need them
-        import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415 - it publishes no types
+        import onnxruntime  # noqa: PLC0415
         from tokenizers import Tokenizer  # noqa: PLC0415
 
         model, tokenizer = self._files

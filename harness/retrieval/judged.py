@@ -22,6 +22,7 @@ from harness.errors import InputError
 from harness.model.incident import Incident
 from harness.stats.ranking import Source
 
+EVALUATION = "evaluation"  # the folder's name in a knowledge base
 QUERIES, ORIGINS, JUDGMENTS = "queries.jsonl", "origins.json", "judgments.yml"
 RELEVANT = 2  # from this grade on the remedy of a document carries over
 
@@ -82,6 +83,18 @@ class Judged:
     grades: Mapping[str, int]
 
 
+def answers_of(folder: Path, scenario: str) -> tuple[str, ...]:
+    """The ids of the documents whose remedy carries over to the scenario, the best first. InputError for none."""
+    file = folder / JUDGMENTS
+    origin = _origins(file).get(scenario)
+    found = origin.documents if origin else {}
+    ids = sorted((name for name in found if found[name].grade >= RELEVANT), key=lambda name: (-found[name].grade, name))
+    if not ids:
+        cure = f"judge documents for it there, or choose another --retriever; {_CURE}"
+        raise InputError(f"{file}: nothing is judged to answer {scenario}", cure=cure)
+    return tuple(ids)
+
+
 def load_judged(folder: Path, known: Collection[str]) -> tuple[Judged, ...]:
     """All queries. ``known``: the ids of the documents that are searched.
 
@@ -106,12 +119,16 @@ def load_judged(folder: Path, known: Collection[str]) -> tuple[Judged, ...]:
     return tuple(judged.values())
 
 
-def _judgments(file: Path, known: Collection[str]) -> dict[str, _Origin]:
+def _origins(file: Path) -> dict[str, _Origin]:
     try:
         values = yaml.safe_load(_text(file))
     except yaml.YAMLError as error:
         raise InputError(f"{file}: no YAML: {error}", cure=_CURE) from error
-    judgments = _validated(TypeAdapter(dict[str, _Origin]), values, str(file))
+    return _validated(TypeAdapter(dict[str, _Origin]), values, str(file))
+
+
+def _judgments(file: Path, known: Collection[str]) -> dict[str, _Origin]:
+    judgments = _origins(file)
     for name, origin in judgments.items():
         if missing := sorted(set(origin.documents) - set(known)):
             raise InputError(f"{file}: {name}: no document {missing[0]!r}", cure="judge the documents that are there")
