@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import FixerError, FixRefused, MeasurementError, ProposalFailed
 from harness.leaks.offer import offered
+from harness.model.confidence import combined, of_passages
 from harness.model.event import (
     AttemptEnded,
     Deployed,
@@ -25,7 +26,6 @@ from harness.model.source import SourceTree
 from harness.model.window import Window
 from harness.ports import Fixer
 from harness.redaction import redacted
-from harness.model.confidence import combined, of_passages
 from harness.trial.watch import Watch
 
 logger = logging.getLogger(__name__)
