@@ -63,8 +63,8 @@ def ended(folder: Path) -> list[Event]:
     with Journal(folder) as journal:
         story = list(read_story(folder))
         events: list[Event] = [event for event in story if not isinstance(event, WindowObserved)]
-        if not events or isinstance(events[-1], TrialEnded):
-            return events
+        if not events or not isinstance(events[0], TrialStarted) or isinstance(events[-1], TrialEnded):
+            return events  # one that was interrupted before its first line has nothing to be judged
         scenario, _ = read(folder / "scenario.yml", Scenario)
         at_s, added = events[-1].at_s, list[Event]()
         facts = gathered(story, ended_s=at_s)

@@ -11,6 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
@@ -108,7 +109,7 @@ def difference(first: Sequence[float], second: Sequence[float], sources: Sequenc
 
 
 def _gain(grades: Sequence[int]) -> float:
-    return sum((2**grade - 1) / math.log2(rank + 1) for rank, grade in enumerate(grades, start=1))
+    return sum((int(2**grade) - 1) / math.log2(rank + 1) for rank, grade in enumerate(grades, start=1))
 
 
 def _wanted(grades: Mapping[str, int], at_least: int) -> set[str]:
@@ -124,8 +125,8 @@ def _by_group(values: Sequence[float] | _Numbers, sources: Sequence[Source]) -> 
     trials: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for value, source in zip(values, sources, strict=True):
         trials[source.group][source.trial].append(float(value))
-    rounded = [np.mean([np.mean(each) for each in group.values()]) for group in trials.values()]
-    return np.round(np.array(rounded, dtype=np.float64), 12)  # a difference of 1e-17 is none
+    means = [fmean(map(fmean, group.values())) for group in trials.values()]
+    return np.array([round(each, 12) for each in means], dtype=np.float64)  # a difference of 1e-17 is none
 
 
 def _interval(groups: _Numbers, seed: int) -> Mean:

@@ -48,20 +48,11 @@ def run_trial(world: World) -> Verdict:
     events: list[Event] = []
     world = replace(world, emit=_kept(events, world))
     scenario, watch = world.scenario, Watch(world)
-    world.emit(
-        TrialStarted(
-            at_s=world.clock.now(),
-            trial=world.trial,
-            title=scenario.metadata.title,
-            fixer_reason=world.fixer_reason,
-            horizon_s=scenario.recovery.horizon_s,
-            thresholds_ms=scenario.thresholds_ms(),
-        )
-    )
     settled: list[Window] = []
     incident: Incident | None = None
     with ExitStack() as services:
         try:
+            world.emit(_started(world))  # in here, since whoever interrupts at once is told of in the journal, too
             watch.phase("setup")
             services.enter_context(world.services())
             world.retriever.prepare()
@@ -76,6 +67,18 @@ def run_trial(world: World) -> Verdict:
         _learn(world, verdict, incident)
         world.emit(TrialEnded(at_s=ended_s, verdict=verdict, windows=tuple(settled)))
     return verdict
+
+
+def _started(world: World) -> TrialStarted:
+    scenario = world.scenario
+    return TrialStarted(
+        at_s=world.clock.now(),
+        trial=world.trial,
+        title=scenario.metadata.title,
+        fixer_reason=world.fixer_reason,
+        horizon_s=scenario.recovery.horizon_s,
+        thresholds_ms=scenario.thresholds_ms(),
+    )
 
 
 def _kept(events: list[Event], world: World) -> Sink:

@@ -214,7 +214,7 @@ def shell_lines() -> Iterator[tuple[str, list[str]]]:
 def test_shell_examples_name_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     own = {re.split(r"\n|# ", code)[1].strip() for _, code in blocks("(?:yaml|python)") if code.startswith("# ")}
-    targets = re.findall(r"^([a-z]+):", text("Makefile"), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", text("Makefile"), re.MULTILINE)
     seen = set()
     for where, (program, *words) in shell_lines():
         seen.add(program)

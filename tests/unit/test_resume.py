@@ -127,6 +127,14 @@ def test_a_kill_while_an_interrupted_trial_is_taken_down_is_no_verdict_on_the_fi
     assert (last.verdict.outcome, last.verdict.rule) == (Outcome.INVALID, "interrupted")
 
 
+def test_an_interruption_before_the_first_line_leaves_nothing_to_judge(tmp_path: Path) -> None:
+    folder = tmp_path / "trial"
+    with Journal(folder) as journal:
+        journal(TrialInterrupted(at_s=0.0, reason="interrupted by the user"))
+    (resumed,) = resume([folder], SETTINGS)
+    assert resumed.verdict is None
+
+
 def test_rows_are_whole_whatever_the_table_had(whole: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
     journal = (whole / "events.jsonl").read_bytes()

@@ -18,6 +18,7 @@ from harness.load.memory import Quality
 from harness.model.event import (
     AttemptEnded,
     ChecksRan,
+    Event,
     FailureLearnt,
     FaultBit,
     IncidentAnalyzed,
@@ -656,6 +657,21 @@ def test_ctrl_c_is_not_lost_when_the_teardown_fails() -> None:
         simulation.run()
     assert simulation.sink.types[-1] == "TrialInterrupted"
     assert simulation.notes == UP_AND_DOWN
+
+
+def test_who_interrupts_while_the_first_event_is_being_told_is_told_of_too() -> None:
+    simulation = Simulation(ScriptedFixer([fix()]))
+    kept = simulation.sink
+
+    def emit(event: Event) -> None:
+        kept(event)
+        if isinstance(event, TrialStarted):
+            raise KeyboardInterrupt
+
+    simulation.emit = emit
+    with pytest.raises(KeyboardInterrupt):
+        simulation.run()
+    assert simulation.sink.types == ["TrialStarted", "TrialInterrupted"]
 
 
 def test_a_users_mistake_is_raised_on_after_everything_is_taken_down() -> None:
