@@ -36,7 +36,7 @@ prove-changed: $(VENV)/installed ## once each: whatever docs/proof.jsonl does no
 	$(BIN)/harness validate --prove --repeats 1 --jobs 2 --proof results/proof-changed.jsonl
 
 bench: $(VENV)/installed      ## the figures, side by side
-	for name in startup load stall record redeploy overhead review markers containment; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in startup load stall record redeploy overhead review markers containment retrieval; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 schema: $(VENV)/installed     ## scenarios/schema.json, which editors complete from
 	$(BIN)/harness validate --schema > scenarios/schema.json

@@ -24,7 +24,7 @@ from pydantic.fields import FieldInfo
 
 import harness
 from harness import errors, ports
-from harness.catalogue import FIXERS, RETRIEVERS
+from harness.catalogue import FIXERS
 from harness.cli import cli
 from harness.faults.memory import MemoryFault
 from harness.fixing.guard import Rule, apply
@@ -41,6 +41,7 @@ from harness.model.scenario import Scenario
 from harness.model.schema import seconds
 from harness.model.source import SourceTree
 from harness.model.verdict import Outcome, Times, Verdict
+from harness.retrievers import ARMS, RETRIEVERS
 from harness.sinks.journal import Journal
 from harness.sinks.screen import BARS
 from harness.target.workspace import Workspace
@@ -188,7 +189,7 @@ def test_fixers_retrievers_remedies_and_variables_are_documented() -> None:
     source = "".join(file.read_text() for file in (ROOT / "harness").rglob("*.py"))
     variables = set(re.findall(r"environ\.get\(\"([A-Z_]+)\"", source)) - {"PATH", "TERM"}
     assert "DATABASE_URL" in variables, "the search finds nothing any more"
-    assert {*FIXERS, *RETRIEVERS, *variables} - mentioned(text("docs/commands.md")) == set()
+    assert {*FIXERS, *RETRIEVERS, *ARMS, *variables} - mentioned(text("docs/commands.md")) == set()
     assert REMEDIES.keys() - mentioned(text("kb/README.md")) == set()
 
 
