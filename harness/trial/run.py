@@ -22,7 +22,7 @@ from harness.model.event import (
     TrialInterrupted,
     TrialStarted,
 )
-from harness.model.fix import Attempt
+from harness.model.fix import Attempt, Fix
 from harness.model.incident import Incident
 from harness.model.source import Endpoints
 from harness.model.verdict import CheckResult, Moment, Outcome, Verdict
@@ -143,25 +143,34 @@ def _learn(world: World, verdict: Verdict, incident: Incident | None) -> None:
     """Once all is taken down: a teardown that fails makes the trial INVALID, and then nothing was learnt."""
     if incident is None or verdict.outcome is Outcome.INVALID:
         return
-    try:
-        for attempt in verdict.attempts:
+    for attempt in verdict.attempts:
+        try:
             _learn_from(world, incident, attempt, healed=verdict.outcome is Outcome.HEALED)
-    except (OSError, HarnessError) as error:
-        logger.warning("what was seen could not be learnt: %s", error)  # the verdict stands all the same
+        except (OSError, HarnessError) as error:  # of a sink: the verdict comes all the same
+            logger.warning("what attempt %d taught could not be told: %s", attempt.number, error)
 
 
 def _learn_from(world: World, incident: Incident, attempt: Attempt, *, healed: bool) -> None:
     """What recovered and then fell to a hidden check teaches nothing: a word of why would give the check away."""
     if attempt.fix and attempt.outcome == "not_recovered":
-        document = world.retriever.learn(incident, attempt.fix, failed=attempt.reason)
+        document = _learnt(world, incident, attempt.fix, failed=attempt.reason)
         if document:
             told = FailureLearnt(
                 at_s=world.clock.now(), incident_id=incident.id, attempt=attempt.number, document_id=document
             )
             world.emit(told)
     elif attempt.fix and attempt.outcome == "recovered" and healed:
-        document = world.retriever.learn(incident, attempt.fix)
+        document = _learnt(world, incident, attempt.fix)
         world.emit(IncidentResolved(at_s=world.clock.now(), incident_id=incident.id, document_id=document))
+
+
+def _learnt(world: World, incident: Incident, fix: Fix, failed: str = "") -> str:
+    """The id of what was learnt; empty where nothing could be. A retriever may be anybody's code."""
+    try:
+        return world.retriever.learn(incident, fix, failed=failed)
+    except Exception as error:  # whatever it is, the verdict stands
+        logger.warning("what was seen could not be learnt: %s: %s", type(error).__name__, error)
+        return ""
 
 
 def _was_interrupted(error: BaseException | None) -> bool:

@@ -341,12 +341,11 @@ def test_it_works_where_an_event_loop_runs_already(server: Standin, tmp_path: Pa
 # learning
 
 
-def test_what_is_learnt_is_a_memory_an_indexed_document_and_a_file(server: Standin, tmp_path: Path) -> None:
+def test_what_is_learnt_is_a_memory_a_document_and_a_file(server: Standin, tmp_path: Path) -> None:
     one = retriever(server, tmp_path)
     one.prepare()
     name = one.learn(INCIDENT, FIX)
     assert stored(server.store) == (sorted([*(document.id for document in FEW), name]), [name])
-    assert {one["status"] for one in server.store.documents.values()} == {"indexed"}
     [learnt] = load_corpus(tmp_path / "learned")
     assert learnt.id == name
     assert name in {passage.id for passage in one.retrieve(INCIDENT, 50)}
@@ -371,17 +370,72 @@ def test_a_frozen_knowledge_base_sends_nothing_of_what_is_learnt(server: Standin
     assert load_corpus(tmp_path / "learned")
 
 
-def test_what_could_not_be_sent_is_in_the_folder_and_sent_the_next_time(tmp_path: Path) -> None:
+def test_an_index_is_not_waited_for_when_something_is_learnt(server: Standin, tmp_path: Path) -> None:
+    one = retriever(server, tmp_path)
+    name = one.learn(INCIDENT, FIX)
+    assert not [request for request in server.requests if request.path.endswith("/status")]
+    assert {one["status"] for one in server.store.documents.values()} == {"pending"}
+    assert name in {passage.id for passage in one.retrieve(INCIDENT, 50)}
+
+
+def test_an_older_text_of_a_lesson_stays_until_the_new_one_is_indexed_and_no_longer(
+    server: Standin, tmp_path: Path
+) -> None:
+    one = retriever(server, tmp_path)
+    for number in range(4):
+        one.learn(replace(INCIDENT, id=f"inc-{number}"), FIX)
+        newest = list(server.store.documents)[-1]
+        assert len(server.store.documents) <= 2
+        if number != 1:  # the second is never indexed
+            for _ in range(2):
+                server.store.document_status(newest)
+        assert "indexed" in {document["status"] for document in server.store.documents.values()}
+    documents = (*FEW, *load_corpus(tmp_path / "learned"))
+    seeded(retriever(server, tmp_path, documents))
+    assert stored(server.store) == each_once(documents)
+
+
+@pytest.mark.parametrize(
+    "misdeed",
+    [
+        Misdeed(manner="drop", times=None),
+        Misdeed(manner="hang", times=None),
+        Misdeed(manner="hang", path="documents$", times=None),
+        Misdeed(status=500, times=None),
+        Misdeed(status=402, body=b'{"detail": "No credits left"}', path="memories$", times=None),
+        Misdeed(status=401, body=b'{"detail": "The key %s is not valid"}' % KEY.encode(), times=None),
+        quota("3600", times=None),
+        page(times=None),
+    ],
+    ids=["dropped", "hanging", "an upload that hangs", "500", "402", "401", "429", "HTML"],
+)
+def test_what_could_not_be_sent_is_warned_of_and_sent_the_next_time(
+    tmp_path: Path, misdeed: Misdeed, caplog: pytest.LogCaptureFixture
+) -> None:
     with running(key=KEY) as server:
-        one = retriever(server, tmp_path)
+        one = retriever(server, tmp_path, limits=replace(QUICK, learn_s=1.0))
         one.prepare()
-        server.misdeeds.append(Misdeed(manner="drop", times=None))
-        failure(lambda: one.learn(INCIDENT, FIX))
+        server.misdeeds.append(misdeed)
+        started_s = time.monotonic()
+        name = one.learn(INCIDENT, FIX)
+        assert time.monotonic() - started_s < 5
+        [warning] = caplog.messages
+        assert warning.startswith(f"{name} is kept in {tmp_path / 'learned'}, and not sent: Backboard: ")
+        assert KEY not in warning
         server.misdeeds.clear()
         documents = (*FEW, *load_corpus(tmp_path / "learned"))
-        assert len(documents) == len(FEW) + 1
+        assert documents[-1].id == name
+        retriever(server, tmp_path, documents).prepare()
+        assert stored(server.store)[0] == each_once(documents)[0]
         seeded(retriever(server, tmp_path, documents))
         assert stored(server.store) == each_once(documents)
+
+
+def test_a_lesson_whose_upload_hangs_is_found_all_the_same(server: Standin, tmp_path: Path) -> None:
+    server.misdeeds.append(Misdeed(manner="hang", path="documents$", times=None))
+    one = retriever(server, tmp_path, limits=replace(QUICK, learn_s=1.0))
+    name = one.learn(INCIDENT, FIX)
+    assert name in {passage.id for passage in one.retrieve(INCIDENT, 50)}
 
 
 def test_secrets_do_not_leave(server: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

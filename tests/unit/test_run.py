@@ -164,6 +164,37 @@ def test_what_was_rolled_back_is_learnt_as_what_not_to_do() -> None:
     assert (passage.id, passage.helped, learnt.attempt) == (learnt.document_id, False, 1)
 
 
+class Forgetful(MemoryRetriever):
+    """Cannot learn what did not help, or what did."""
+
+    def __init__(self, *, failures: bool, error: Exception) -> None:
+        super().__init__()
+        self._failures, self._error = failures, error
+
+    def learn(self, incident: Incident, fix: Fix, *, failed: str = "") -> str:
+        if bool(failed) is self._failures:
+            raise self._error
+        return super().learn(incident, fix, failed=failed)
+
+
+@pytest.mark.parametrize(
+    "error", [ServiceUnavailable("the service is gone"), OSError("the disk is full"), KeyError("a defect of theirs")]
+)
+@pytest.mark.parametrize("failures", [True, False])
+def test_an_attempt_that_cannot_be_learnt_keeps_no_other_from_it(
+    failures: bool, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    simulation = Simulation(
+        ScriptedFixer([USELESS, fix()]), retriever=Forgetful(failures=failures, error=error), checks=(ScriptedCheck(),)
+    )
+    assert simulation.run().outcome is Outcome.HEALED
+    types = [name for name in simulation.sink.types if name in ("FailureLearnt", "IncidentResolved", "TrialEnded")]
+    assert types == [*([] if failures else ["FailureLearnt"]), "IncidentResolved", "TrialEnded"]
+    (resolved,) = (event for event in simulation.sink.events if isinstance(event, IncidentResolved))
+    assert bool(resolved.document_id) is failures
+    assert str(error) in caplog.text
+
+
 def no(name: str) -> ScriptedCheck:
     return ScriptedCheck(CheckResult(name=name, passed=False, evidence="0 of 10"))
 

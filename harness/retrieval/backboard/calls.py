@@ -98,6 +98,7 @@ class Limits:
     search_s: float = 25.0
     prepare_s: float = 300.0
     seed_s: float = 3600.0
+    learn_s: float = 20.0  # a trial waits for it
     analysis_s: float = 120.0
     indexing_s: float = 300.0  # without a document that got ready
 

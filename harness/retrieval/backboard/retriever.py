@@ -6,6 +6,7 @@ which Backboard's assistant writes an analysis of its own.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.errors import InputError
+from harness.errors import InputError, ServiceUnavailable
 from harness.model.fix import Fix
 from harness.model.incident import Incident, Passage
 from harness.redaction import redacted, secrets_in
@@ -39,6 +40,8 @@ from harness.retrieval.query import query_text
 
 if TYPE_CHECKING:
     from backboard.models import Assistant
+
+logger = logging.getLogger(__name__)
 
 MAX_QUERY_CHARS: Final = 8_000
 MAX_FOUND: Final = 50  # the most that Backboard searches for
@@ -109,12 +112,19 @@ class BackboardRetriever:
         return run(self._searched(query, limit))
 
     def learn(self, incident: Incident, fix: Fix, *, failed: str = "") -> str:
-        """Keep the incident in the folder, and unless frozen as a memory and an indexed document. Twice is once."""
+        """Keep the incident in the folder, and unless frozen as a memory and a document. Twice is once.
+
+        It ends within ``Limits.learn_s``: the memory is there then, the document may be indexed later. What cannot be
+        sent is warned of: it is in the folder, and ``prepare`` sends the memories of all that is searched.
+        """
         document, text = learnt_document(incident, fix, among=[*self._documents.values()], failed=failed)
         write_document(self._learned, document, text)
         self._documents[document.id] = document
         if not self._frozen:
-            run(self._seeded([document], lambda _id, _state: None))
+            try:
+                run(self._seeded([document], _untold, within_s=self._limits.learn_s, wait=False))
+            except ServiceUnavailable as error:
+                logger.warning("%s is kept in %s, and not sent: %s", document.id, self._learned, error.message)
         return document.id
 
     def seed(self, told: Told) -> dict[str, State]:
@@ -124,7 +134,7 @@ class BackboardRetriever:
         where it was cut short.
         """
         try:
-            return run(self._seeded(self._documents.values(), told))
+            return run(self._seeded(self._documents.values(), told, within_s=self._limits.seed_s, wait=True))
         except Refused as error:
             raise InputError(error.message, cure=error.cure) from None
 
@@ -162,16 +172,18 @@ class BackboardRetriever:
         ranked = sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))
         return tuple(self._documents[name].passage(score) for name, score in ranked[:limit])
 
-    async def _seeded(self, documents: Iterable[Document], told: Told) -> dict[str, State]:
-        async with connected(self._account, self._limits, within_s=self._limits.seed_s) as calls:
+    async def _seeded(
+        self, documents: Iterable[Document], told: Told, *, within_s: float, wait: bool
+    ) -> dict[str, State]:
+        async with connected(self._account, self._limits, within_s=within_s) as calls:
             assistant = await _found_or_made(calls)
             seeding = Seeding(calls, assistant, documents, told)
-            await seeding.run(files=True)
+            await seeding.run(files=True, wait=wait)
             return seeding.changes
 
     async def _ready(self, calls: Calls) -> str:
         assistant = await _found_or_made(calls)
-        seeding = Seeding(calls, assistant, self._documents.values(), lambda _id, _state: None)
+        seeding = Seeding(calls, assistant, self._documents.values(), _untold)
         await seeding.run(files=False)
         self._assistant, self._others = assistant, seeding.others
         return assistant
@@ -179,6 +191,10 @@ class BackboardRetriever:
     async def _analysed(self, incident: Incident) -> Analysis:
         async with connected(self._account, self._limits, within_s=self._limits.analysis_s) as calls:
             return await analysed(calls, self._assistant or await _found_or_made(calls), incident)
+
+
+def _untold(_document: str, _state: State) -> None:
+    """Nobody wants to know."""
 
 
 async def _found_or_made(calls: Calls) -> str:

@@ -82,13 +82,16 @@ class Seeding:
         self._documents = [Sent.of(document) for document in documents]
         self._ids = frozenset(sent.id for sent in self._documents)
 
-    async def run(self, *, files: bool) -> None:
-        """Memories, and with ``files`` the documents too, until they are indexed. ServiceUnavailable says why not."""
+    async def run(self, *, files: bool, wait: bool = True) -> None:
+        """Memories, and with ``files`` the documents too; with ``wait`` until they are indexed.
+
+        ServiceUnavailable says why not.
+        """
         for number in range(1, self._calls.limits.tries + 1):
             try:
                 await self._memories()
                 if files:
-                    await self._files()
+                    await self._files(wait=wait)
             except (Unsure, Gone):  # unsure whether it was added; or somebody removed what was just listed
                 if number == self._calls.limits.tries:
                     raise
@@ -129,7 +132,7 @@ class Seeding:
         for memory in have[1:]:
             await self._forgotten(what, memory.id)
 
-    async def _files(self) -> None:
+    async def _files(self, *, wait: bool) -> None:
         """An older text stays until the new one is indexed, so that it can be found meanwhile."""
         there = await self._calls.ask(
             "the list of documents", lambda client: client.list_assistant_documents(self._assistant)
@@ -147,9 +150,11 @@ class Seeding:
                 right[sent.file_name] = await self._uploaded(sent)
                 self._done(sent, "changed" if sent.id in known else "new")
         chosen = [right[sent.file_name] for sent in self._documents]
-        await self._indexed([file for file in chosen if not _is_indexed(file)])
+        if wait:
+            await self._indexed([file for file in chosen if not _is_indexed(file)])
+        stays = [*chosen, *([] if wait else _readable([*sound, *chosen]).values())]
         for file in sound:
-            if file not in chosen:
+            if file not in stays:
                 await self._without(file)
 
     async def _uploaded(self, sent: Sent) -> File:
@@ -219,6 +224,11 @@ async def _page(calls: Calls, assistant: str, page: int) -> MemoriesListResponse
 
 def _tells(memory: Memory, sent: Sent) -> bool:
     return bool((memory.metadata or {}).get(SHA256) == sent.sha256)
+
+
+def _readable(files: Iterable[File]) -> dict[str | None, File]:
+    """By document, the last of the files that are indexed."""
+    return {document_id(file.filename): file for file in files if _is_indexed(file)}
 
 
 def _is_indexed(file: File) -> bool:

@@ -219,10 +219,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--misdeed", action="append", default=[], choices=NAMED, help="once each, in this order")
     options = parser.parse_args(arguments)
-    with running([NAMED[name]() for name in options.misdeed], port=options.port) as server:
+    misdeeds = [NAMED[name]() for name in options.misdeed]
+    with running(misdeeds, port=options.port) as server, suppress(KeyboardInterrupt):
         print(f"BACKBOARD_BASE_URL={server.url} BACKBOARD_API_KEY=any", flush=True)
-        with suppress(KeyboardInterrupt):
-            threading.Event().wait()
+        threading.Event().wait()
 
 
 if __name__ == "__main__":
