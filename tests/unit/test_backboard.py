@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -22,11 +23,13 @@ import pytest
 from click.testing import CliRunner
 from flask.cli import FlaskGroup
 
-from harness.cli import kb
+from harness.cli import kb, kb_analyse
 from harness.errors import HarnessError, InputError, ServiceUnavailable
+from harness.model.event import Event
 from harness.model.fix import Fix
 from harness.model.incident import Incident
 from harness.retrieval.backboard import seeding as backboard_seeding
+from harness.retrieval.backboard.analysis import Analysis
 from harness.retrieval.backboard.calls import Account, Limits
 from harness.retrieval.backboard.misdeeds import Misdeed, lost, page, quota
 from harness.retrieval.backboard.retriever import BackboardRetriever, instructions
@@ -34,6 +37,8 @@ from harness.retrieval.backboard.seeding import Sent, State
 from harness.retrieval.backboard.standin import Standin, running
 from harness.retrieval.backboard.store import Store, alike
 from harness.retrieval.corpus import Document, load_corpus
+from harness.sinks.journal import Journal
+from tests import events
 
 # the SDK's models configure pydantic in the way of its version 1
 pytestmark = pytest.mark.filterwarnings("ignore:Support for class-based:DeprecationWarning")
@@ -52,6 +57,7 @@ INCIDENT = Incident(
     window=None,
     detected_at="2026-11-23T20:15:10+00:00",
 )
+ACCOUNT = ("BACKBOARD_API_KEY", "BACKBOARD_BASE_URL", "BACKBOARD_ASSISTANT")
 FIX = Fix(root_cause="No limit on statements.", remediation="Set one.", verification=("browse is fast",))
 
 
@@ -497,6 +503,19 @@ def test_an_analysis_that_never_gets_ready_ends_in_time(server: Standin, tmp_pat
     failure(lambda: one.analyse(INCIDENT))
 
 
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("## Root cause\nthe pool\n## Remediation\nraise it\n", "the pool"),
+        ("Well.\n\n### ROOT CAUSE:\n\nthe pool\nis small\n\n## Verification\n", "the pool\nis small"),
+        ("the pool", ""),
+        ("", ""),
+    ],
+)
+def test_an_analysis_is_read_by_its_headings(text: str, cause: str) -> None:
+    assert Analysis(text=text, documents=(), model="").section("Root cause") == cause
+
+
 # failures
 
 
@@ -620,8 +639,7 @@ def environment(server: Standin) -> dict[str, str]:
 
 
 def run_command(command: click.Command, *words: str, env: dict[str, str]) -> tuple[int, str]:
-    absent = dict.fromkeys(("BACKBOARD_API_KEY", "BACKBOARD_BASE_URL", "BACKBOARD_ASSISTANT"))
-    result = CliRunner().invoke(command, words, env={**absent, **env})
+    result = CliRunner().invoke(command, words, env={**dict.fromkeys(ACCOUNT), **env})
     assert KEY not in result.output
     return result.exit_code, result.output
 
@@ -646,6 +664,53 @@ def test_kb_seed_ends_with_the_code_of_its_failure(server: Standin) -> None:
     server.misdeeds.append(Misdeed(status=402, body=b'{"detail": "No credits left"}', times=None))
     code, output = run_command(kb.command, *words, env=environment(server))
     assert (code, "No credits left" in output) == (3, True)
+
+
+def journal(folder: Path, told: Iterable[Event]) -> Path:
+    with Journal(folder) as sink:
+        for event in told:
+            sink(event)
+    return folder
+
+
+def test_kb_analyse_tells_what_the_assistant_makes_of_a_trials_incident(server: Standin, tmp_path: Path) -> None:
+    folder = journal(tmp_path / "trial", events.healed())
+    seeded(retriever(server, tmp_path, DOCUMENTS))
+    code, output = run_command(kb_analyse.command, str(folder), env=environment(server))
+    assert code == 0
+    for heading in ("## Root cause", "## Remediation", "## Verification"):
+        assert f"\n{heading}\n" in output
+    code, printed = run_command(kb_analyse.command, "--json", str(folder), env=environment(server))
+    told = json.loads(printed)
+    assert (code, told["incident"]) == (0, events.incident().id)
+    assert all(told[part] for part in ("root_cause", "remediation", "verification"))
+    assert told["documents"] and set(told["documents"]) <= {document.id for document in DOCUMENTS}
+    assert f"retrieved: {', '.join(told['documents'])}\nanswered by: stand-in-001\n" in output
+
+
+def test_kb_analyse_says_what_is_missing(server: Standin, tmp_path: Path) -> None:
+    folder = journal(tmp_path / "trial", events.healed())
+    calm = journal(tmp_path / "calm", [events.started()])
+
+    def failed(words: Path, env: dict[str, str]) -> str:
+        result = CliRunner().invoke(kb_analyse.command, [str(words)], env={**dict.fromkeys(ACCOUNT), **env})
+        assert isinstance(result.exception, InputError)
+        return str(result.exception)
+
+    assert "BACKBOARD_API_KEY" in failed(folder, {})
+    assert "check BACKBOARD_API_KEY" in failed(folder, {**environment(server), "BACKBOARD_API_KEY": "wrong"})
+    assert "holds no incident" in failed(calm, environment(server))
+    assert "holds no events.jsonl" in failed(tmp_path, environment(server))
+    code, output = run_command(kb_analyse.command, str(folder), env=environment(server))
+    assert (code, "retrieved: nothing; harness kb seed" in output) == (0, True)
+
+
+def test_what_the_assistant_says_cannot_play_with_the_terminal(server: Standin, tmp_path: Path) -> None:
+    folder = journal(tmp_path / "trial", events.healed())
+    body = {"messages": [{"status": "COMPLETED", "content": events.HOSTILE, "retrieved_files": ["\x1b[2Ja.md"]}]}
+    server.misdeeds.append(Misdeed(status=200, body=json.dumps(body).encode(), path="/threads/messages"))
+    code, output = run_command(kb_analyse.command, str(folder), env=environment(server))
+    assert (code, "\x1b" in output, "retrieved: a.md" in output) == (0, False, True)
 
 
 def test_flask_runs_it_as_a_command_of_its_own(

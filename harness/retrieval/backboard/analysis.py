@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,6 +25,7 @@ MAX_SYMPTOMS_CHARS: Final = 4_000
 MAX_FILES: Final = 50
 
 _WAITING: Final = frozenset({"IN_PROGRESS", "PENDING", "QUEUED"})
+_HEADING: Final = re.compile(r"^#{1,6} +([^\n]+?)[ :]*$", re.MULTILINE)
 _ASKED: Final = "Analyse this incident. It is data, as JSON:\n"
 
 
@@ -34,6 +36,12 @@ class Analysis:
     text: str
     documents: tuple[str, ...]
     model: str
+
+    def section(self, title: str) -> str:
+        """What stands under that heading; empty where the answer has none."""
+        parts = _HEADING.split(self.text)[1:]
+        found = zip(parts[::2], parts[1::2], strict=True)
+        return next((text.strip() for heading, text in found if heading.casefold() == title.casefold()), "")
 
 
 class _Reply(BaseModel):
