@@ -20,11 +20,12 @@ from harness.plugins import made
 from harness.ports import Fixer
 from harness.services.containment import contained
 from harness.settings import Settings
+from harness.trial.proposal import SHARE as _SHARE
 
 FIXERS = ("gemini", "gemini-tools", "openai", "lambda", "playbook", "reference", "noop")
+RECORDED = ("gemini", "gemini-tools", "openai")  # whose exchanges are kept, and answer again
 CHEAT = "cheat:"  # before the name of a wrong fix
 COMMAND = "command:"  # before the words of a command line
-_SHARE = 0.95  # of the budget, that a fixer plans with: the rest is its way there and back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +39,19 @@ class Place:
 
     def exchanges(self) -> Exchanges | None:
         if self.replay:
-            inner = self.replay / "exchanges"
-            return Exchanges.replaying(inner if inner.is_dir() else self.replay)
+            return _recording(self.replay)
         return Exchanges.recording(self.folder / "exchanges") if self.record else None
 
 
-def default_fixer(settings: Settings) -> tuple[str, str]:
-    """Its name, and why it is this one."""
+def default_fixer(settings: Settings, replay: Path | None = None) -> tuple[str, str]:
+    """Its name, and why it is this one. InputError where recordings of several are to be replayed, or none is there."""
+    if replay:
+        names = sorted(_recording(replay).fixers)
+        if len(names) > 1:
+            raise InputError(
+                f"exchanges of {', '.join(names)} are recorded in {replay}", cure="choose one with --fixer"
+            )
+        return names[0], f"its exchanges are recorded in {replay}"
     if settings.has_gemini_key:
         return "gemini", "default: an API key for Gemini is set"
     return "playbook", "offline default: GEMINI_API_KEY is not set"
@@ -52,6 +59,8 @@ def default_fixer(settings: Settings) -> tuple[str, str]:
 
 def choose_fixer(name: str, loaded: LoadedScenario, place: Place | None = None) -> Fixer:
     """The fixer of that name. InputError when there is none, or when it lacks what it needs. Nothing is started."""
+    if place and place.replay:
+        _require_recorded(name, place.replay)
     if name.startswith(CHEAT):
         return _cheat(name.removeprefix(CHEAT), loaded)
     if name.startswith(COMMAND):
@@ -74,6 +83,22 @@ def choose_fixer(name: str, loaded: LoadedScenario, place: Place | None = None) 
         known = ", ".join((*FIXERS, f"{CHEAT}NAME", f"'{COMMAND} ./my-agent'"))
         raise InputError(f"no fixer {name!r}", cure=f"known: {known}, or your own as mypkg.mymod:MyFixer")
     return makers[name]()
+
+
+def _recording(replay: Path) -> Exchanges:
+    """The exchanges in a trial's folder, or in a folder of their own. InputError where there are none."""
+    inner = replay / "exchanges"
+    return Exchanges.replaying(inner if inner.is_dir() else replay)
+
+
+def _require_recorded(name: str, replay: Path) -> None:
+    """InputError unless the fixer can answer from this recording."""
+    if name not in RECORDED:
+        cure = f"leave --replay out, or --fixer; these can: {', '.join(RECORDED)}"
+        raise InputError(f"the fixer {name!r} cannot be replayed", cure=cure)
+    if name not in (known := _recording(replay).fixers):
+        what = f"no exchange of {name} is recorded in {replay}"
+        raise InputError(what, cure=f"choose whose are: --fixer {' or '.join(sorted(known))}")
 
 
 def cheats(loaded: LoadedScenario) -> tuple[str, ...]:

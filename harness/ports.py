@@ -64,6 +64,8 @@ class Retriever(Protocol):
 
 
 class Fixer(Protocol):
+    """Where it has an attribute ``budget_s``, a trial sets that before each proposal: the seconds it may plan with."""
+
     name: str
     model: str
 

@@ -90,7 +90,7 @@ class Wired:
 @contextmanager
 def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show: bool) -> Iterator[Wired]:
     """A real world for one trial. InputError before anything is started; all that is started ends with the block."""
-    name, reason = (options.fixer, "chosen by --fixer") if options.fixer else default_fixer(settings)
+    name, reason = (options.fixer, "chosen by --fixer") if options.fixer else default_fixer(settings, options.replay)
     containment = contained(options.isolation, services=(settings.database_url, settings.redis_url))
     trial_id = new_id(loaded, name)
     folder = options.results.resolve() / trial_id

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.api import run
+from harness.catalogue import RECORDED
 from harness.services.containment import Isolation
 from harness.sinks.journal import verdict_json
 
@@ -25,11 +26,17 @@ from harness.sinks.journal import verdict_json
 )
 @click.option("--kb", metavar="NAME", help="A knowledge base in RESULTS/kb: what it has learnt is searched too.")
 @click.option("--learn", is_flag=True, help="Add what this trial teaches to it; it is 'learned' where none is named.")
-@click.option("--record/--no-record", default=True, show_default=True, help="Keep exchanges with a model.")
+@click.option(
+    "--record/--no-record",
+    default=True,
+    show_default=True,
+    help=f"Keep exchanges with a model, of the fixers {', '.join(RECORDED[:-1])} and {RECORDED[-1]}.",
+)
 @click.option(
     "--replay",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of an earlier trial: the model's answers are taken from there, without key and network.",
+    help="Folder of an earlier trial: the model's answers are taken from there, without key and network. "
+    "Without --fixer, the one that was recorded.",
 )
 @click.option(
     "--min-confidence",

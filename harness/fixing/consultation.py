@@ -27,6 +27,26 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What a proposal of several requests may use up. ``max_usd`` is for all of a trial, ``spent_usd`` of it before."""
+
+    max_tokens: int  # in and out
+    max_usd: float | None = None  # None: as much as it takes
+    spent_usd: float = 0.0  # as far as prices are known
+
+    def tokens_left(self, cost: Cost) -> int:
+        return self.max_tokens - cost.tokens_in - cost.tokens_out
+
+    def require(self, cost: Cost) -> None:
+        """ProposalFailed where nothing is left for a further request."""
+        if self.tokens_left(cost) <= 0:
+            raise ProposalFailed(f"no proposal within {self.max_tokens} tokens", cure="Allow more tokens.")
+        if self.max_usd is not None and self.spent_usd + (cost.usd or 0.0) >= self.max_usd:
+            before = f", {self.spent_usd:g} of them spent before" if self.spent_usd else ""
+            raise ProposalFailed(f"no proposal within {self.max_usd:g} US dollars{before}", cure="Allow more money.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
     """What differs between servers. ``usage`` reads an answer's JSON; ``price`` is in US dollars, None if unknown."""
 

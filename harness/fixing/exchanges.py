@@ -12,6 +12,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,6 +77,11 @@ class Exchanges:
         self._folder, self.replays = folder, kept is not None
         self._kept = tuple(kept or ())
 
+    @property
+    def fixers(self) -> frozenset[str]:
+        """The names of those whose exchanges can be answered again."""
+        return frozenset(exchange.fixer for exchange in self._kept)
+
     @classmethod
     def recording(cls, folder: Path) -> Exchanges:
         """Keeps each exchange in the folder, which is made when the first one comes."""
@@ -101,7 +107,8 @@ class Exchanges:
             draft.replace(file)
         except OSError as error:
             logger.warning("the exchange %s could not be kept: %s", exchange.file_name, error.strerror or error)
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
 
     def find(self, fixer: str, request: Mapping[str, Any], *, attempt: int, call: int) -> tuple[Exchange, bool]:
         """What was recorded last for it, and whether that is exactly this request. ProposalFailed where nothing was."""

@@ -13,14 +13,15 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import InputError, ProposalFailed
 from harness.fixing import reply
-from harness.fixing.address import host, is_loopback
-from harness.fixing.consultation import Consultation, Provider, Usage
+from harness.fixing.address import host, is_loopback, key
+from harness.fixing.consultation import Consultation, Means, Provider, Usage
 from harness.fixing.exchanges import Exchanges
 from harness.fixing.prices import price_usd
 from harness.fixing.prompt import Prompt, render
@@ -41,6 +42,7 @@ MAX_CALLS_A_STEP: Final = 16
 _ANY_MODELS_LIMIT: Final = 8192  # tokens
 _RETRY_CURE: Final = "Try again later, raise the quota, or choose another model with GEMINI_MODEL."
 _OTHER_CURE: Final = "Check what answers at the base URL, and GEMINI_MODEL."
+_URL_CURE: Final = "Check GEMINI_MODEL and GOOGLE_GEMINI_BASE_URL for characters that no address has."
 # how the SDK fails on a body of another shape
 _MISSHAPEN: Final = (ValueError, TypeError, AttributeError, RecursionError)
 _CURES: Final = {
@@ -55,15 +57,15 @@ class GeminiFixer:
     """Proposes what Gemini answers. Every failure of the model, the network or the quota is a ProposalFailed.
 
     What is not given comes from the environment: ``GEMINI_MODEL``, ``GEMINI_API_KEY`` or else ``GOOGLE_API_KEY``, and
-    ``GOOGLE_GEMINI_BASE_URL``. ``budget_s`` bounds all tries and waits together; ``timeout_s`` bounds one try, counted
-    by the SDK from the last byte received. The same input may get another answer: compare by repeats.
+    ``GOOGLE_GEMINI_BASE_URL``. ``budget_s`` bounds all tries and waits together, and may be set before a proposal;
+    ``timeout_s`` bounds one try, counted by the SDK from the last byte received. The same input may get another answer.
 
     With ``tools`` the model may read code and log in up to ``max_steps`` requests. No further one is sent once they
-    took ``max_tokens``, in and out, or cost ``max_usd`` (where the model's price is known).
+    took ``max_tokens``, in and out, or cost ``max_usd``, with the earlier attempts (where the model's price is known).
 
     ``exchanges`` records all that is sent and answered, or answers in place of the model; then no key is needed.
 
-    Raises InputError when the key is missing or the address is none. The key appears in no error and no log.
+    Raises InputError when the key is missing or none, or the address is none. The key appears in no error and no log.
     """
 
     def __init__(
@@ -84,13 +86,14 @@ class GeminiFixer:
         exchanges: Exchanges | None = None,
     ) -> None:
         self.name = "gemini-tools" if tools else "gemini"  # told apart where fixers are compared
-        self.model = model or os.environ.get("GEMINI_MODEL") or DEFAULT_MODEL
-        key = api_key or os.environ.get("GEMINI_API_KEY") or os.environ.get("GOOGLE_API_KEY") or ""
-        self._key = key.strip()
-        self._base_url = base_url or os.environ.get("GOOGLE_GEMINI_BASE_URL") or None
+        self.model = (model or os.environ.get("GEMINI_MODEL") or "").strip() or DEFAULT_MODEL
+        given = api_key or os.environ.get("GEMINI_API_KEY") or os.environ.get("GOOGLE_API_KEY") or ""
+        self._key = key(given, variable="GEMINI_API_KEY or GOOGLE_API_KEY")
+        self._base_url = (base_url or os.environ.get("GOOGLE_GEMINI_BASE_URL") or "").strip() or None
         self._host = host(self._base_url, variable="GOOGLE_GEMINI_BASE_URL")
-        self._retries = Retries(tries=tries, budget_s=budget_s, timeout_s=timeout_s, backoff_s=backoff_s, sleep=sleep)
-        self._tools, self._max_steps, self._max_tokens, self._max_usd = tools, max_steps, max_tokens, max_usd
+        self.budget_s = budget_s
+        self._retries = Retries(tries=tries, timeout_s=timeout_s, backoff_s=backoff_s, sleep=sleep)
+        self._tools, self._max_steps, self._means = tools, max_steps, Means(max_tokens=max_tokens, max_usd=max_usd)
         self._exchanges = exchanges
         if not self._key and not (exchanges and exchanges.replays):
             raise InputError("Gemini needs an API key", cure="set GEMINI_API_KEY, or choose another fixer")
@@ -108,21 +111,22 @@ class GeminiFixer:
         self, incident: Incident, passages: Sequence[Passage], tree: SourceTree, earlier: Sequence[Attempt]
     ) -> Fix:
         prompt = render(incident, passages, tree, earlier, tools=self._tools)
-        talk = Consultation(
-            self._provider(), attempt=len(earlier) + 1, retries=self._retries, exchanges=self._exchanges
-        )
+        retries = replace(self._retries, budget_s=self.budget_s)
+        talk = Consultation(self._provider(), attempt=len(earlier) + 1, retries=retries, exchanges=self._exchanges)
         with talk.accounted():
             if self._tools:
-                return self._investigate(talk, prompt, Toolbox(incident, tree))
+                spent_usd = sum(attempt.cost.usd or 0.0 for attempt in earlier)
+                means = replace(self._means, spent_usd=spent_usd)
+                return self._investigate(talk, prompt, Toolbox(incident, tree), means)
             said = self._said(talk, self._request(prompt, [_user({"text": prompt.user})], _structured()))
             return self._fix(talk, prompt, said, reply.read(said.text))
 
-    def _investigate(self, talk: Consultation, prompt: Prompt, toolbox: Toolbox) -> Fix:
+    def _investigate(self, talk: Consultation, prompt: Prompt, toolbox: Toolbox, means: Means) -> Fix:
         """Answer the model's calls until it proposes, or one of the limits ends it with ProposalFailed."""
         contents, complaint = [_user({"text": prompt.user})], ""
         for step in range(1, self._max_steps + 1):
-            self._require_means(talk)
-            config = _with_tools(last=step == self._max_steps, max_tokens=self._left(talk))
+            means.require(talk.cost)
+            config = _with_tools(last=step == self._max_steps, max_tokens=means.tokens_left(talk.cost))
             said = self._said(talk, self._request(prompt, contents, config))
             if not said.calls:
                 return self._fix(talk, prompt, said, reply.read(said.text))
@@ -142,15 +146,6 @@ class GeminiFixer:
             contents = [*contents, {**said.content, "role": "model"}, _user(*results)]
         what = f"no usable proposal within {self._max_steps} steps"
         raise ProposalFailed(f"{what}: {complaint}" if complaint else what, cure="Allow more steps, or change little.")
-
-    def _left(self, talk: Consultation) -> int:
-        return self._max_tokens - talk.cost.tokens_in - talk.cost.tokens_out
-
-    def _require_means(self, talk: Consultation) -> None:
-        if self._left(talk) <= 0:
-            raise ProposalFailed(f"no proposal within {self._max_tokens} tokens", cure="Allow more tokens.")
-        if self._max_usd is not None and (talk.cost.usd or 0.0) >= self._max_usd:
-            raise ProposalFailed(f"no proposal within {self._max_usd:g} US dollars", cure="Allow more money.")
 
     def _said(self, talk: Consultation, request: Mapping[str, Any]) -> Said:
         return gemini_said(talk.answer(request, partial(self._try, request)))
@@ -193,6 +188,8 @@ class GeminiFixer:
                 return Response(status=error.code, error=what, cure=_CURES.get(error.code, _OTHER_CURE))
             except httpx2.TransportError as error:
                 return Setback(what=f"{type(error).__name__}: {error}")
+            except httpx2.InvalidURL:
+                return Response(status=0, error="the base URL and the model's name make no address", cure=_URL_CURE)
             except (httpx2.HTTPError, *_MISSHAPEN) as error:
                 what = f"the answer is not in Gemini's protocol ({type(error).__name__})"
                 return Response(status=0, error=what, cure=_OTHER_CURE)

@@ -7,6 +7,7 @@ Protocol: ``Invoke`` of the Lambda API 2015-03-31, by boto3
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import time
@@ -31,8 +32,9 @@ MAX_EVENT_BYTES: Final = 1_048_576  # of an asynchronous one
 
 _CONNECT_TIMEOUT_S: Final = 10.0
 _CHUNK_BYTES: Final = 1 << 20
-_MORE_S: Final = 5.0  # waited beyond the budget: a function that has just timed out says so
+_MARGIN_S: Final = 5.0  # waited beyond the function's own time: it starts late, and may say that it ran out of it
 _ARN: Final = re.compile(r"arn:aws[\w-]*:lambda:(?P<region>[a-z0-9-]+):\d{12}:function:.+")
+_LOGIN: Final = re.compile(r"\S*@")  # in an address
 _TIMED_OUT: Final = re.compile(r"Task timed out after [\d.]+ seconds")
 _CREDENTIALS_CURE: Final = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or use a role"
 _CURES: Final = {
@@ -49,9 +51,10 @@ class LambdaFixer:
     """Proposes what a Lambda function answers. Every failure of AWS or of the function is a ProposalFailed.
 
     What is not given comes from the environment: ``LAMBDA_FUNCTION``, a name or an ARN; credentials, region and
-    ``AWS_ENDPOINT_URL_LAMBDA`` as boto3 finds them, and ``AWS_REGION``. ``budget_s`` bounds all tries and waits, and is
-    told to the function. Throttling and errors of the service are tried again, by this loop and not by boto3, so that
-    they count in the budget; what the function itself says is final.
+    ``AWS_ENDPOINT_URL_LAMBDA`` as boto3 finds them, and ``AWS_REGION``. ``budget_s`` bounds all tries and waits, and
+    may be set before a proposal; each try tells the function what is left of it, less the way there and back.
+    Throttling and errors of the service are tried again, by this loop and not by boto3, so that they count in the
+    budget; what the function itself says is final.
 
     Raises InputError where function, region, credentials or boto3 are missing. Keys appear in no error.
     """
@@ -68,7 +71,8 @@ class LambdaFixer:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.model = function or os.environ.get("LAMBDA_FUNCTION") or ""
-        self._retries = Retries(tries=tries, budget_s=budget_s, timeout_s=budget_s, backoff_s=backoff_s, sleep=sleep)
+        self.budget_s = budget_s
+        self._retries = Retries(tries=tries, timeout_s=math.inf, backoff_s=backoff_s, sleep=sleep)
         if not self.model:
             raise InputError("no Lambda function is named", cure="set LAMBDA_FUNCTION to its name or ARN")
         self._session, self._secrets = _session(self.model)
@@ -76,15 +80,15 @@ class LambdaFixer:
     def prompt(
         self, incident: Incident, passages: Sequence[Passage], tree: SourceTree, earlier: Sequence[Attempt]
     ) -> str:
-        """The exact payload that is sent for the same arguments."""
-        return self._payload(incident, passages, tree, earlier, None).decode()
+        """The exact payload that is sent for the same arguments, but for ``budget_s``: that is less with each try."""
+        return self._payload(_errand(incident, passages, tree, earlier), _its_own(self.budget_s)).decode()
 
     def propose(
         self, incident: Incident, passages: Sequence[Passage], tree: SourceTree, earlier: Sequence[Attempt]
     ) -> Fix:
         started_s = time.monotonic()
-        payload = self._payload(incident, passages, tree, earlier, None)
-        response = self._invoked(payload, "RequestResponse", MAX_REQUEST_BYTES, started_s)
+        errand = _errand(incident, passages, tree, earlier)
+        response = self._invoked(errand, "RequestResponse", MAX_REQUEST_BYTES)
         body: bytes = response["Payload"]
         if len(body) > MAX_REQUEST_BYTES:
             raise self._failed(f"the answer has more than {MAX_REQUEST_BYTES} bytes", cure="Answer briefly.")
@@ -111,56 +115,41 @@ class LambdaFixer:
         URL of S3, or http on the function's own machine. Without one, what the function returns goes where its
         asynchronous invocation is configured to send it: a queue, a topic, a bus.
         """
-        payload = self._payload(incident, passages, tree, earlier, answer_url)
-        response = self._invoked(payload, "Event", MAX_EVENT_BYTES, time.monotonic())
+        errand = _errand(incident, passages, tree, earlier).model_copy(update={"answer_url": answer_url})
+        response = self._invoked(errand, "Event", MAX_EVENT_BYTES)
         return str(response["ResponseMetadata"].get("RequestId", ""))
 
-    def _payload(
-        self,
-        incident: Incident,
-        passages: Sequence[Passage],
-        tree: SourceTree,
-        earlier: Sequence[Attempt],
-        answer_url: str | None,
-    ) -> bytes:
-        errand = Errand(
-            incident=incident,
-            passages=tuple(passages),
-            tree=tree,
-            earlier=tuple(earlier),
-            budget_s=min(self._retries.budget_s, MAX_SECONDS),
-            answer_url=answer_url,
-        )
+    def _payload(self, errand: Errand, budget_s: float) -> bytes:
         try:
-            return errand.payload()
+            return errand.model_copy(update={"budget_s": min(budget_s, MAX_SECONDS)}).payload()
         except ValueError as error:
             raise self._failed(f"the question cannot be said in JSON: {error}", cure="Report this.") from None
 
-    def _invoked(
-        self, payload: bytes, kind: Literal["RequestResponse", "Event"], most_bytes: int, started_s: float
-    ) -> Mapping[str, Any]:
+    def _invoked(self, errand: Errand, kind: Literal["RequestResponse", "Event"], most_bytes: int) -> Mapping[str, Any]:
         """What boto3 returns for the first invocation that Lambda accepts."""
-        if len(payload) > most_bytes:
-            what = f"the question has {len(payload)} bytes, and Lambda takes {most_bytes}"
-            raise self._failed(what, cure=_CURES["RequestTooLargeException"])
 
-        def send(timeout_s: float) -> Response | Setback:
-            return self._sent(payload, kind, timeout_s)
+        def send(left_s: float) -> Response | Setback:
+            body = self._payload(errand, _its_own(left_s) if kind == "RequestResponse" else self.budget_s)
+            if len(body) > most_bytes:
+                what = f"the question has {len(body)} bytes, and Lambda takes {most_bytes}"
+                return Response(status=0, error=what, cure=_CURES["RequestTooLargeException"])
+            return self._sent(body, kind, left_s)
 
-        deadline_s = started_s + self._retries.budget_s
-        response, _ = self._retries.response(send, deadline_s=deadline_s, cure="Try again later.")
+        retries = replace(self._retries, budget_s=self.budget_s)
+        deadline_s = time.monotonic() + retries.budget_s
+        response, _ = retries.response(send, deadline_s=deadline_s, cure="Try again later.")
         if response.error:
             raise self._failed(response.error, cure=response.cure)
         return response.body
 
     def _sent(self, payload: bytes, kind: str, timeout_s: float) -> Response | Setback:
-        """One try. Read on for longer than the budget: a function that times out by it can still say so."""
+        """One try."""
         from botocore import exceptions as aws  # noqa: PLC0415 - boto3 is optional, and slow
         from botocore.config import Config  # noqa: PLC0415 - as above
 
         config = Config(
-            connect_timeout=_CONNECT_TIMEOUT_S,
-            read_timeout=timeout_s + _MORE_S,
+            connect_timeout=min(_CONNECT_TIMEOUT_S, timeout_s),
+            read_timeout=timeout_s,
             retries={"total_max_attempts": 1},
             tcp_keepalive=True,  # a silent connection is cut by what lies between
         )
@@ -173,7 +162,7 @@ class LambdaFixer:
             return _refused(error)
         except (aws.ReadTimeoutError, aws.IncompleteReadError, aws.ResponseStreamingError) as error:
             late = isinstance(error, aws.ReadTimeoutError)
-            what = f"no answer within {self._retries.budget_s:g} s" if late else "the answer broke off"
+            what = f"no answer within {timeout_s:.3g} s" if late else "the answer broke off"
             return Response(status=0, error=what, cure="Give the function less to do, or raise budget.fixer.")
         except (aws.ConnectionError, aws.HTTPClientError) as error:
             return Setback(what=f"{type(error).__name__}: {error}")
@@ -202,7 +191,7 @@ def _session(function: str) -> tuple[Any, frozenset[str]]:
     """boto3's session, and the keys that it found. InputError where something is missing."""
     try:
         import boto3  # noqa: PLC0415 - optional, and half a second to import
-        from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - as above
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
     except ImportError as error:
         raise InputError("Lambda needs boto3", cure="pip install creamandonion[aws]") from error
     arn = _ARN.fullmatch(function)
@@ -213,12 +202,22 @@ def _session(function: str) -> tuple[Any, frozenset[str]]:
         credentials = session.get_credentials()
         found = credentials.get_frozen_credentials() if credentials else None
         session.client("lambda").close()
-    except (BotoCoreError, ValueError) as error:  # a profile that is not there; an endpoint that is no address
-        raise InputError(f"AWS cannot be used as configured: {error}", cure=_CREDENTIALS_CURE) from None
+    except (BotoCoreError, ClientError, ValueError) as error:  # no such profile; no such role; no address
+        what = _LOGIN.sub("", str(error))  # it repeats the endpoint
+        raise InputError(f"AWS cannot be used as configured: {what}", cure=_CREDENTIALS_CURE) from None
     if found is None or not found.access_key or not found.secret_key:
         raise InputError("no AWS credentials are found", cure=_CREDENTIALS_CURE)
     keys = (found.access_key, found.secret_key, found.token)
     return session, secrets_in(os.environ) | {key for key in keys if key}
+
+
+def _errand(incident: Incident, passages: Sequence[Passage], tree: SourceTree, earlier: Sequence[Attempt]) -> Errand:
+    return Errand(incident=incident, passages=tuple(passages), tree=tree, earlier=tuple(earlier))
+
+
+def _its_own(left_s: float) -> float:
+    """The seconds that the function may take where we wait ``left_s`` for it."""
+    return max(left_s - _MARGIN_S, left_s / 2)
 
 
 def _read(stream: Any) -> bytes:  # noqa: ANN401 - boto3 makes its types at run time

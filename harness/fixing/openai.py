@@ -13,13 +13,14 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from harness.errors import InputError
 from harness.fixing import reply
-from harness.fixing.address import host, is_loopback
+from harness.fixing.address import host, is_loopback, key
 from harness.fixing.consultation import Consultation, Provider, Usage, answered
 from harness.fixing.exchanges import Exchanges
 from harness.fixing.prices import price_usd
@@ -60,12 +61,12 @@ class OpenAIFixer:
     """Proposes what the model answers. Every failure of the model, the network or the quota is a ProposalFailed.
 
     What is not given comes from the environment: ``OPENAI_MODEL``, ``OPENAI_API_KEY`` (not needed on this machine) and
-    ``OPENAI_BASE_URL``. ``budget_s`` bounds all tries and waits together; ``timeout_s`` bounds one try, counted from
-    the last byte received. Prices are OpenAI's own, so other servers have none.
+    ``OPENAI_BASE_URL``. ``budget_s`` bounds all tries and waits together, and may be set before a proposal;
+    ``timeout_s`` bounds one try, counted from the last byte received. Prices are OpenAI's own: other servers have none.
 
     ``exchanges`` records all that is sent and answered, or answers in place of the model; then no key is needed.
 
-    Raises InputError when the model, the key or the SDK is missing, or the address is none.
+    Raises InputError when the model, the key or the SDK is missing, or the key or the address is none.
     """
 
     name = "openai"
@@ -84,10 +85,11 @@ class OpenAIFixer:
         exchanges: Exchanges | None = None,
     ) -> None:
         self.model = (model or os.environ.get("OPENAI_MODEL") or "").strip()
-        self._key = (api_key or os.environ.get("OPENAI_API_KEY") or "").strip()
-        self._base_url = base_url or os.environ.get("OPENAI_BASE_URL") or f"https://{HOST}/v1"
+        self._key = key(api_key or os.environ.get("OPENAI_API_KEY") or "", variable="OPENAI_API_KEY")
+        self._base_url = (base_url or os.environ.get("OPENAI_BASE_URL") or "").strip() or f"https://{HOST}/v1"
         self._host = host(self._base_url, variable="OPENAI_BASE_URL")
-        self._retries = Retries(tries=tries, budget_s=budget_s, timeout_s=timeout_s, backoff_s=backoff_s, sleep=sleep)
+        self.budget_s = budget_s
+        self._retries = Retries(tries=tries, timeout_s=timeout_s, backoff_s=backoff_s, sleep=sleep)
         self._exchanges, self._format = exchanges, 0
         if not self.model:
             raise InputError("the fixer openai needs a model's name", cure="set OPENAI_MODEL, as the server calls it")
@@ -110,9 +112,8 @@ class OpenAIFixer:
         self, incident: Incident, passages: Sequence[Passage], tree: SourceTree, earlier: Sequence[Attempt]
     ) -> Fix:
         prompt = render(incident, passages, tree, earlier)
-        talk = Consultation(
-            self._provider(), attempt=len(earlier) + 1, retries=self._retries, exchanges=self._exchanges
-        )
+        retries = replace(self._retries, budget_s=self.budget_s)
+        talk = Consultation(self._provider(), attempt=len(earlier) + 1, retries=retries, exchanges=self._exchanges)
         with talk.accounted():
             said = openai_said(answered(self._response(talk, prompt)))
             read = reply.read(reply.block(said.text))
@@ -152,25 +153,27 @@ class OpenAIFixer:
         body = {**request, "store": False} if self._host == HOST else dict(request)
         # a redirect would carry the key to another host; a proxy is no way to this machine itself
         http = openai.DefaultHttpxClient(follow_redirects=False, trust_env=not is_loopback(self._host))
-        with openai.OpenAI(
-            api_key=self._key or _NO_KEY,
-            base_url=self._base_url,
-            timeout=timeout_s,
-            max_retries=0,
-            http_client=http,
-        ) as client:
-            try:
+        try:
+            with openai.OpenAI(
+                api_key=self._key or _NO_KEY,
+                base_url=self._base_url,
+                timeout=timeout_s,
+                max_retries=0,
+                http_client=http,
+            ) as client:
                 raw = client.chat.completions.with_raw_response.create(**cast(Any, body))
                 answer = json.loads(raw.http_response.content)
-            except openai.APIStatusError as error:
-                return _refusal(error)
-            except openai.APIConnectionError as error:
-                cause = error.__cause__ or error  # the SDK words all of these alike
-                if isinstance(cause, httpx2.TransportError):
-                    return Setback(what=f"{type(cause).__name__}: {cause}")
-                return _misshapen(cause)
-            except (openai.OpenAIError, httpx2.HTTPError, ValueError, TypeError, RecursionError) as error:
-                return _misshapen(error)
+        except httpx2.InvalidURL:
+            return Response(status=0, error="the base URL is not an address", cure="Check OPENAI_BASE_URL.")
+        except openai.APIStatusError as error:
+            return _refusal(error)
+        except openai.APIConnectionError as error:
+            cause = error.__cause__ or error  # the SDK words all of these alike
+            if isinstance(cause, httpx2.TransportError):
+                return Setback(what=f"{type(cause).__name__}: {cause}")
+            return _misshapen(cause)
+        except (openai.OpenAIError, httpx2.HTTPError, ValueError, TypeError, RecursionError) as error:
+            return _misshapen(error)
         return Response(status=200, body=answer) if isinstance(answer, dict) else _misshapen(answer)
 
     def _provider(self) -> Provider:

@@ -17,6 +17,7 @@ class Price:
 
     usd_in: float
     usd_out: float
+    most_tokens_in: int  # of one request: longer ones may be in a dearer band
     since: date = date.min  # the first day, UTC, on which it holds
     source: str
     read_on: date  # when the source said so
@@ -24,13 +25,14 @@ class Price:
 
 def _gemini(usd_in: float, usd_out: float, *, since: date = date.min) -> Price:
     """Prompts of up to 200,000 tokens."""
-    return Price(usd_in=usd_in, usd_out=usd_out, since=since, source=GEMINI, read_on=date(2026, 10, 7))
+    read_on = date(2026, 10, 7)
+    return Price(usd_in=usd_in, usd_out=usd_out, most_tokens_in=200_000, since=since, source=GEMINI, read_on=read_on)
 
 
 def _openai(usd_in: float, usd_out: float) -> Price:
-    """Since the day on which it was read: what was so before is not known."""
+    """Prompts of up to 272,000 tokens. Since the day on which it was read: what was so before is not known."""
     read_on = date(2026, 6, 4)
-    return Price(usd_in=usd_in, usd_out=usd_out, since=read_on, source=OPENAI, read_on=read_on)
+    return Price(usd_in=usd_in, usd_out=usd_out, most_tokens_in=272_000, since=read_on, source=OPENAI, read_on=read_on)
 
 
 # each model's prices, oldest first
@@ -53,9 +55,12 @@ def price_on(model: str, day: date) -> Price | None:
 
 
 def price_usd(model: str, tokens_in: int, tokens_out: int, *, on: date) -> float | None:
-    """What the tokens cost at list price on a day; None for a model without a known price.
+    """What one request's tokens cost at list price on a day.
 
+    None where no price is known: for another model, or for more input than ``most_tokens_in`` of its price.
     ``tokens_out`` holds the thinking. An upper bound where the provider bills part of the input as cached.
     """
     price = price_on(model, on)
-    return None if price is None else (tokens_in * price.usd_in + tokens_out * price.usd_out) / 1_000_000
+    if price is None or tokens_in > price.most_tokens_in:
+        return None
+    return (tokens_in * price.usd_in + tokens_out * price.usd_out) / 1_000_000

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -22,6 +23,8 @@ from harness.trial.watch import Watch
 logger = logging.getLogger(__name__)
 _FIX, _COST = TypeAdapter(Fix), TypeAdapter(Cost)
 
+SHARE: Final = 0.95  # of the time for a proposal, that a fixer plans with: the rest is its way there and back
+
 _PASSAGES = 5
 _RETRIEVE_TIMEOUT_S = 30.0
 
@@ -33,13 +36,18 @@ class AnswerLeaked(FixerError):
 def proposed(
     watch: Watch, incident: Incident, passages: tuple[Passage, ...], earlier: Sequence[Attempt], deadline_s: float
 ) -> Fix:
-    """The fixer's answer. ProposalFailed where there is none, or none that can be used.
+    """The fixer's answer. ProposalFailed where there is none in time, or none that can be used.
 
     MeasurementError where the answer to the trial stands in what it was about to get.
     """
-    given = (incident, passages, watch.world.target.source(), tuple(earlier))
+    world = watch.world
+    left_s = min(world.scenario.budget.fixer_s, deadline_s - world.clock.now())
+    if left_s <= 0:
+        raise ProposalFailed("no time is left for a proposal", cure="raise recovery.horizon")
+    _tell(world.fixer, SHARE * left_s)
+    given = (incident, passages, world.target.source(), tuple(earlier))
     _require_no_leak(watch, *given)
-    return _in_time(watch, partial(_asked, watch.world.fixer, *given), deadline_s)
+    return _in_time(watch, partial(_asked, world.fixer, *given), left_s)
 
 
 def lost(error: FixerError) -> Cost | None:
@@ -49,6 +57,15 @@ def lost(error: FixerError) -> Cost | None:
         return _COST.validate_python(asdict(cost)) if isinstance(cost, Cost) else None
     except ValidationError:
         return None
+
+
+def _tell(fixer: Fixer, budget_s: float) -> None:
+    """How long it may take, where it wants to know. It may be anybody's code, and may let nobody set this."""
+    try:
+        if hasattr(fixer, "budget_s"):
+            fixer.budget_s = budget_s
+    except Exception as error:  # as above
+        logger.warning("the fixer's budget_s cannot be set: %s: %s", type(error).__name__, error)
 
 
 def _require_no_leak(
@@ -100,11 +117,11 @@ def retrieved(watch: Watch, incident: Incident) -> tuple[tuple[Passage, ...], st
     return passages, failed
 
 
-def _in_time(watch: Watch, work: Callable[[], Fix], deadline_s: float) -> Fix:
-    clock, budget = watch.world.clock, watch.world.scenario.budget
+def _in_time(watch: Watch, work: Callable[[], Fix], timeout_s: float) -> Fix:
+    clock = watch.world.clock
     started_s = clock.now()
     try:
-        fix = watch.during(work, timeout_s=min(budget.fixer_s, deadline_s - started_s), what="the fixer")
+        fix = watch.during(work, timeout_s=timeout_s, what="the fixer")
     except TimeoutError as error:
         cure = "answer sooner, or raise budget.fixer or recovery.horizon"
         raise ProposalFailed(str(error) or "the fixer timed out", cure=cure) from None

@@ -83,6 +83,12 @@ def test_each_commands_help_has_an_example_of_itself(words: tuple[str, ...]) -> 
     assert f"harness {' '.join(words)}" in examples
 
 
+def test_help_of_record_names_those_whom_it_is_for() -> None:
+    help_text = CliRunner().invoke(cli, ["run", "--help"]).output
+    told = " ".join(help_text.partition("--record")[2].partition("--replay")[0].split())
+    assert told.endswith("of the fixers gemini, gemini-tools and openai. [default: record]")
+
+
 def test_the_short_descriptions_say_what_the_commands_say() -> None:
     runner = CliRunner()
     for line in runner.invoke(cli, ["--help"]).output.partition("Commands:")[2].splitlines():
@@ -127,6 +133,9 @@ def test_a_scenario_that_is_not_there_costs_nothing_but_a_line(tmp_path: Path) -
         (["--fixer", "gemni"], "no fixer 'gemni'"),
         (["--fixer", "nowhere.mod:Fixer"], "the fixer 'nowhere.mod:Fixer' cannot be had"),
         (["--retriever", "vector"], "no retriever 'vector'"),
+        (["--replay", "."], "no recorded exchange in "),
+        (["--replay", ".", "--fixer", "gemini"], "no recorded exchange in "),
+        (["--replay", ".", "--fixer", "lambda"], "the fixer 'lambda' cannot be replayed"),
     ],
 )
 def test_an_option_that_cannot_be_met_costs_nothing_but_a_line(tmp_path: Path, words: list[str], told: str) -> None:

@@ -12,15 +12,20 @@ from typing import Any
 
 import pytest
 
+from harness.catalogue import FIXERS, RECORDED, Place, choose_fixer, default_fixer
 from harness.errors import InputError, ProposalFailed
 from harness.fixing.exchanges import Exchanges, sha256
 from harness.fixing.gemini import GeminiFixer
 from harness.fixing.openai import OpenAIFixer
 from harness.fixing.standins import gemini, openai
+from harness.loading import LoadedScenario, load_scenario
 from harness.model.fix import Attempt, Cost, Fix
 from harness.ports import Fixer
+from harness.settings import Settings
+from harness.wiring import Options, wired
 from tests.consulting import INCIDENT, KEY, REPLY, TREE, Waits, cost_of, failure, propose
 
+ROOT = Path(__file__).resolve().parents[2]
 FAILED = Attempt(number=1, outcome="failed", reason="HTTP 503")
 OTHER = {**REPLY, "root_cause": "another one"}
 LOOK = gemini.call(("read_file", {"path": "shop/db.py"}))
@@ -164,19 +169,38 @@ def test_a_key_in_the_answer_or_the_incident_is_not_kept(tmp_path: Path) -> None
     assert Exchanges.replaying(tmp_path)
 
 
-def test_a_recording_that_cannot_be_written_costs_no_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    folder = tmp_path / "gone"
-    with gemini.running([gemini.answer(REPLY)]) as server, caplog.at_level(logging.WARNING):
-        fixer = GeminiFixer(api_key=KEY, base_url=server.url, exchanges=Exchanges.recording(folder))
-        folder.rmdir()
+def test_the_folder_is_made_for_the_first_exchange(tmp_path: Path) -> None:
+    folder = tmp_path / "trial" / "exchanges"
+    with live("gemini", Exchanges.recording(folder)) as fixer:
+        assert not folder.exists(), "a trial that asks no model leaves no empty folder"
+        propose(fixer)
+    assert len(list(folder.iterdir())) == 1
+
+
+def unwritable_folder(tmp_path: Path) -> Path:
+    """One that cannot be made, and in which nothing can be taken away."""
+    (tmp_path / "file").write_text("")
+    return tmp_path / "file" / "below"
+
+
+def taken_names(tmp_path: Path) -> Path:
+    """A folder in which a folder stands wherever an exchange would be written."""
+    recorded("gemini", tmp_path)
+    for file in tmp_path.iterdir():
+        file.unlink()
+        file.mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize("made", [unwritable_folder, taken_names])
+def test_a_recording_that_cannot_be_written_costs_no_answer(
+    made: Callable[[Path], Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = made(tmp_path)
+    with live("gemini", Exchanges.recording(folder)) as fixer, caplog.at_level(logging.WARNING):
         assert propose(fixer).confidence == 0.7
     assert "could not be kept" in caplog.text
-
-
-def test_a_folder_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="file"):
-        Exchanges.recording(tmp_path / "file" / "below")
+    assert not list(tmp_path.rglob("*.part")), "no draft is left"
 
 
 def test_an_empty_folder_cannot_be_replayed(tmp_path: Path) -> None:
@@ -214,3 +238,59 @@ def test_a_recorded_answer_of_another_shape_is_a_failed_proposal(tmp_path: Path)
         file.write_text(json.dumps({**json.loads(file.read_text()), "body": {"candidates": {"0": 1}}}))
     error = failure(dead("gemini", Exchanges.replaying(tmp_path)))
     assert "not in Gemini's protocol" in error.message
+
+
+# which fixer answers again
+
+
+@pytest.fixture(scope="module")
+def loaded() -> LoadedScenario:
+    return load_scenario(ROOT / "scenarios" / "pool_exhaustion.yml")
+
+
+KEYLESS = Settings.read({})
+
+
+@pytest.mark.parametrize(("kind", "name"), [("gemini", "gemini"), ("gemini-with-tools", "gemini-tools")])
+def test_who_names_no_fixer_gets_the_recorded_one(kind: str, name: str, tmp_path: Path, loaded: LoadedScenario) -> None:
+    trial = tmp_path / "trial"
+    first, _ = recorded(kind, trial / "exchanges")
+    options = Options(results=tmp_path / "results", replay=trial, track=False, isolation="none")
+    with wired(loaded, options, KEYLESS, show=False) as ready:
+        assert ready.world.trial.fixer == ready.world.fixer.name == name
+        assert str(trial) in ready.world.fixer_reason
+        fix = propose(ready.world.fixer)
+    assert (fix.edits, fix.model) == (first.edits, f"{first.model} (replayed)")
+
+
+def test_who_names_no_fixer_and_replays_nothing_gets_the_default() -> None:
+    assert default_fixer(KEYLESS)[0] == "playbook"
+    assert default_fixer(Settings.read({"GEMINI_API_KEY": KEY}))[0] == "gemini"
+
+
+def test_of_two_recorded_fixers_one_has_to_be_chosen(tmp_path: Path, loaded: LoadedScenario) -> None:
+    recorded("gemini", tmp_path)
+    recorded("gemini-with-tools", tmp_path)
+    with pytest.raises(InputError, match="gemini, gemini-tools") as caught:
+        default_fixer(KEYLESS, tmp_path)
+    assert "--fixer" in caught.value.cure
+    assert choose_fixer("gemini-tools", loaded, Place(results=tmp_path, folder=tmp_path, replay=tmp_path))
+
+
+@pytest.mark.parametrize(
+    "name", [*sorted({*FIXERS} - {*RECORDED}), "cheat:edit-test", "command: true", "tests.world:AnsweringFixer"]
+)
+def test_a_fixer_that_cannot_answer_from_a_recording_is_refused(
+    name: str, tmp_path: Path, loaded: LoadedScenario
+) -> None:
+    recorded("gemini", tmp_path)
+    with pytest.raises(InputError, match="cannot be replayed") as caught:
+        choose_fixer(name, loaded, Place(results=tmp_path, folder=tmp_path, replay=tmp_path))
+    assert "gemini-tools" in caught.value.cure
+
+
+def test_a_fixer_of_which_nothing_is_recorded_is_refused(tmp_path: Path, loaded: LoadedScenario) -> None:
+    recorded("openai", tmp_path)
+    with pytest.raises(InputError, match="no exchange of gemini is recorded") as caught:
+        choose_fixer("gemini", loaded, Place(results=tmp_path, folder=tmp_path, replay=tmp_path))
+    assert "--fixer openai" in caught.value.cure

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -19,15 +20,15 @@ from typing import Any
 
 import pytest
 
-from harness.errors import InputError
+from harness.errors import InputError, ProposalFailed
 from harness.fixing import gemini, reply
 from harness.fixing.gemini import GeminiFixer
-from harness.fixing.prices import price_usd
+from harness.fixing.prices import PRICES, price_usd
 from harness.fixing.prompt import render
 from harness.fixing.standins import __main__ as program
 from harness.fixing.standins import gemini as standin
 from harness.fixing.standins.server import Answer, Standin
-from harness.model.fix import Attempt, Cost, ReplaceText
+from harness.model.fix import Attempt, Cost, Fix, ReplaceText
 from tests.consulting import INCIDENT, KEY, REPLY, TREE, Waits, cost_of, failure, propose, silent_port
 
 
@@ -108,10 +109,29 @@ def test_a_model_without_a_known_price_has_none() -> None:
 
 def test_prices_change_on_their_day() -> None:
     before, after = date(2026, 12, 31), date(2027, 1, 1)
-    assert price_usd("gemini-3.8-flash", 1_000_000, 2_000_000, on=before) == pytest.approx(0.75 + 2 * 3.75)
-    assert price_usd("models/gemini-3.8-flash", 1_000_000, 2_000_000, on=after) == pytest.approx(1.5 + 2 * 7.5)
+    assert price_usd("gemini-3.8-flash", 200_000, 2_000_000, on=before) == pytest.approx(0.2 * 0.75 + 2 * 3.75)
+    assert price_usd("models/gemini-3.8-flash", 200_000, 2_000_000, on=after) == pytest.approx(0.2 * 1.5 + 2 * 7.5)
     assert price_usd("gemini-3.8", 1, 1, on=after) is None
     assert price_usd(gemini.DEFAULT_MODEL, 1, 1, on=after) is not None
+
+
+def test_a_request_longer_than_its_price_is_for_has_none() -> None:
+    on = date(2027, 1, 1)
+    for model, prices in PRICES.items():
+        most = prices[-1].most_tokens_in
+        assert price_usd(model, most, 1, on=on) is not None
+        assert price_usd(model, most + 1, 1, on=on) is None
+
+
+def test_money_that_earlier_attempts_have_cost_is_not_spent_again() -> None:
+    fixes = Attempt(number=1, outcome="not_recovered", reason="", fix=Fix(root_cause="x", cost=Cost(usd=0.005)))
+    lost = Attempt(number=2, outcome="failed", reason="", lost=Cost(usd=0.004))
+    unknown = Attempt(number=3, outcome="failed", reason="")
+    with standin.running([standin.NAMED["endless"]()]) as server:
+        asked = GeminiFixer(model="gemini-3.8-flash", api_key=KEY, base_url=server.url, tools=True, max_usd=0.01)
+        with pytest.raises(ProposalFailed, match=r"no proposal within 0\.01 US dollars, 0\.009 of them spent before"):
+            propose(asked, earlier=(fixes, lost, unknown))
+        assert len(server.requests) == 1, "one more costs at least 0.0025"
 
 
 # answers that cannot be used: one request, a clear failure
@@ -271,6 +291,18 @@ def test_a_wait_beyond_the_budget_ends_the_proposal_at_once() -> None:
     assert (len(server.requests), waits) == (1, [])
 
 
+def test_the_budget_may_be_set_before_a_proposal() -> None:
+    waits = Waits()
+    with standin.running([standin.quota(30), standin.answer(REPLY)] * 2) as server:
+        asked = fixer(server.url, waits)
+        assert asked.budget_s == 110
+        propose(asked)
+        asked.budget_s = 20.0
+        error = failure(asked)
+    assert waits == [30.0]
+    assert "a wait of 30.0 s is due" in error.message
+
+
 def test_a_server_that_hangs_is_timed_out_and_tried_again() -> None:
     with standin.running([standin.hang(), standin.answer(REPLY)]) as server:
         assert propose(fixer(server.url, timeout_s=1.0)).confidence == 0.7
@@ -311,22 +343,54 @@ def test_without_a_key_nothing_starts(bare: pytest.MonkeyPatch) -> None:
         GeminiFixer()
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:80", "ftp://127.0.0.1", "http://", "https:///path", "nonsense"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:80",
+        "ftp://127.0.0.1",
+        "http://",
+        "https:///path",
+        "nonsense",
+        "http://[",
+        "http://127.0.0.1/a\nb",
+        "me:hunter2@127.0.0.1:80",
+        "http://me:hunter2@127.0.0.1",
+    ],
+)
 def test_an_address_that_is_none_is_the_users_mistake(url: str) -> None:
-    with pytest.raises(InputError, match="GOOGLE_GEMINI_BASE_URL"):
+    with pytest.raises(InputError, match="GOOGLE_GEMINI_BASE_URL") as caught:
         GeminiFixer(api_key=KEY, base_url=url)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("inside", ["\n", "\r\n", "\0", "\x7f", "\u200b", "é"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(inside: str) -> None:
+    with pytest.raises(InputError, match="GEMINI_API_KEY") as caught:
+        GeminiFixer(api_key=f"{KEY}{inside}{KEY}")
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+    assert caught.value.cure
 
 
 @pytest.mark.parametrize("name", ["GEMINI_API_KEY", "GOOGLE_API_KEY"])
 def test_settings_come_from_the_environment(bare: pytest.MonkeyPatch, name: str) -> None:
     with standin.running([standin.answer(REPLY)]) as server:
         bare.setenv(name, f" {KEY}\n")
-        bare.setenv("GEMINI_MODEL", "gemini-from-env")
-        bare.setenv("GOOGLE_GEMINI_BASE_URL", server.url)
+        bare.setenv("GEMINI_MODEL", " gemini-from-env\n")
+        bare.setenv("GOOGLE_GEMINI_BASE_URL", f"{server.url}\n")
         one = GeminiFixer()
         assert one.model == "gemini-from-env"
         assert propose(one).confidence == 0.7
     assert server.requests[0].path.endswith("/gemini-from-env:generateContent")
+
+
+@pytest.mark.parametrize("model", ["a\nb", "a\0b"])
+def test_a_model_of_which_no_url_can_be_made_is_a_failed_proposal(model: str) -> None:
+    with standin.running([standin.answer(REPLY)]) as server:
+        error = failure(fixer(server.url, model=model))
+        assert not server.requests
+    assert "make no address" in error.message
+    assert "GEMINI_MODEL" in error.cure
+    assert cost_of(error).calls == 1
 
 
 def test_a_setting_for_another_google_service_changes_nothing(bare: pytest.MonkeyPatch) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from harness.errors import MeasurementError, ProposalFailed, TargetNotReady
 from harness.load.memory import Quality
 from harness.model.event import Deployed, RolledBack, WindowObserved
-from harness.model.fix import Cost, Fix
+from harness.model.fix import Attempt, Cost, Fix
+from harness.model.incident import Incident, Passage
 from harness.model.source import Deployment, SourceTree
 from harness.model.verdict import Outcome
+from harness.retrieval.memory import MemoryRetriever
+from harness.trial.proposal import SHARE
 from harness.trial.watch import Watch
-from tests.world import SICK, WEAK, AnsweringFixer, Simulation, fix
+from tests.world import SICK, WEAK, AnsweringFixer, SimulatedClock, Simulation, fix, scenario
 
 WORSE = {"browse": Quality(failed=1.0), "buy": Quality(failed=1.0)}
 A_LITTLE_SICK = {"browse": Quality(failed=0.3), "buy": Quality(failed=0.3)}
@@ -141,3 +144,87 @@ def test_an_answer_that_comes_just_as_the_wait_ends_counts() -> None:
 
 def late() -> Fix:
     raise TimeoutError("the work said so")
+
+
+# how long a fixer may take
+
+
+class TimedFixer(AnsweringFixer):
+    """Notes at each proposal what it was told of the time."""
+
+    def __init__(self, *answers: object) -> None:
+        super().__init__(*answers)  # type: ignore[arg-type] # as it takes them
+        self.budget_s = 1000.0
+        self.had_s: list[float] = []
+        self.prompted_s: list[float] = []
+
+    def prompt(self, *_: object) -> str:
+        self.prompted_s.append(self.budget_s)
+        return "help!"
+
+    def propose(
+        self, incident: Incident, passages: Sequence[Passage], tree: SourceTree, earlier: Sequence[Attempt]
+    ) -> Fix:
+        self.had_s.append(self.budget_s)
+        return super().propose(incident, passages, tree, earlier)
+
+
+def test_a_fixer_is_told_before_each_proposal_how_long_it_may_take() -> None:
+    """The budget, then what the horizon leaves of it, with a share for the way there and back."""
+    useless = fix(WEAK + "# no help\n")
+    spec = scenario(budget={"attempts": 3, "fixer": 15})
+    fixer = TimedFixer(useless, useless, useless)
+    simulation = Simulation(fixer, scenario=spec)
+    verdict = simulation.run()
+    assert fixer.had_s == fixer.prompted_s, "what the prompt says is what there is"
+    assert fixer.had_s[0] == SHARE * 15
+    assert len(fixer.had_s) == len(verdict.attempts) > 1
+    assert verdict.attempts[1].started_s > verdict.attempts[0].started_s + 5
+    detected_s = verdict.attempts[0].started_s
+    for told_s, attempt in zip(fixer.had_s[1:], verdict.attempts[1:], strict=True):
+        left_s = detected_s + spec.recovery.horizon_s - attempt.started_s
+        assert 0 < told_s <= SHARE * left_s + 0.5
+        assert told_s < SHARE * 15
+
+
+def test_a_fixer_that_lets_nobody_set_its_time_is_asked_all_the_same() -> None:
+    class Closed(AnsweringFixer):
+        @property
+        def budget_s(self) -> float:
+            return 1.0
+
+    class Broken(AnsweringFixer):
+        @property
+        def budget_s(self) -> float:
+            raise ZeroDivisionError
+
+    for fixer in (Closed(fix()), Broken(fix())):
+        assert Simulation(fixer).run().outcome is Outcome.HEALED
+
+
+def test_a_fixer_that_does_not_ask_for_its_time_is_not_changed() -> None:
+    fixer = AnsweringFixer(fix())
+    assert Simulation(fixer).run().outcome is Outcome.HEALED
+    assert not hasattr(fixer, "budget_s")
+
+
+class SlowRetriever(MemoryRetriever):
+    """Takes as long as a retriever may."""
+
+    def __init__(self, clock: SimulatedClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def retrieve(self, incident: Incident, limit: int) -> Sequence[Passage]:
+        self._clock.sleep(25)
+        return ()
+
+
+def test_where_no_time_is_left_no_fixer_is_asked() -> None:
+    fixer = AnsweringFixer(fix())
+    simulation = Simulation(fixer)
+    simulation.retriever = SlowRetriever(simulation.clock)
+    verdict = simulation.run()
+    assert not fixer.told
+    assert [attempt.rule for attempt in verdict.attempts] == ["proposal"]
+    assert "no time is left for a proposal" in verdict.attempts[0].reason

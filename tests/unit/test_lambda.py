@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -190,9 +191,10 @@ def test_a_function_proposes_what_its_fixer_would_here(serve: Serve) -> None:
     assert replace(fix, cost=Cost()) == replace(again, cost=Cost()) == replace(here, cost=Cost())
     assert "statement_timeout=500" in str(fix.edits)
     assert fix.cost.seconds > 0
-    sent = server.invocations[0].payload
-    assert sent.decode() == fixer.prompt(INCIDENT, (PASSAGE,), TREE, EARLIER)
-    assert json.loads(sent)["budget_s"] == 110
+    sent = json.loads(server.invocations[0].payload)
+    announced = json.loads(fixer.prompt(INCIDENT, (PASSAGE,), TREE, EARLIER))
+    assert 100 < sent.pop("budget_s") < announced.pop("budget_s") < 110
+    assert sent == announced
 
 
 def test_a_function_is_named_by_its_arn_too(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,10 +256,35 @@ def test_a_function_that_times_out_is_killed_and_the_next_invocation_has_a_new_o
             assert "timeout" in error.cure
 
 
-def test_who_waits_longer_than_the_budget_gives_up(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.fixing.lambda_fixer._MORE_S", 0.1)
+def test_no_answer_is_waited_for_longer_than_the_budget(serve: Serve) -> None:
+    fixer = LambdaFixer()
+    fixer.budget_s = 1.0  # as a trial tells what is left
     with serve("misbehaving.hang"):
-        assert failure(LambdaFixer(budget_s=1)).message.endswith("no answer within 1 s")
+        started_s = time.monotonic()
+        error = failure(fixer)
+        assert time.monotonic() - started_s < 5
+    assert error.message.endswith("no answer within 1 s")
+
+
+def test_each_try_tells_the_function_what_is_left_less_the_way_there_and_back(serve: Serve) -> None:
+    def wait(seconds: float) -> None:
+        time.sleep(2.0)
+
+    fixer = LambdaFixer(sleep=wait)
+    fixer.budget_s = 60.0
+    with serve(refusals=[Refusal(status=500, code="ServiceException")]) as server:
+        proposed(fixer)
+    (told,) = server.invocations
+    assert 40 < json.loads(told.payload)["budget_s"] <= 60 - 2 - 5
+
+
+def test_a_function_that_is_not_waited_for_has_all_of_the_time(serve: Serve) -> None:
+    fixer = LambdaFixer()
+    fixer.budget_s = 60.0
+    with serve() as server:
+        fixer.invoke_async(INCIDENT, (PASSAGE,), TREE, ())
+        assert server.invocations[0].ended.wait(30)
+    assert json.loads(server.invocations[0].payload)["budget_s"] == 60
 
 
 # by event
@@ -448,11 +475,60 @@ def test_what_is_missing_is_told_before_anything_starts(
     assert caught.value.cure
 
 
-@pytest.mark.parametrize(("name", "value"), [("AWS_PROFILE", "nobody"), ("AWS_ENDPOINT_URL_LAMBDA", "not an address")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_PROFILE", "nobody"),
+        ("AWS_ENDPOINT_URL_LAMBDA", "not an address"),
+        ("AWS_ENDPOINT_URL_LAMBDA", "me:hunter2@proxy.local"),
+    ],
+)
 def test_what_is_wrong_is_told_before_anything_starts(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(InputError, match="AWS cannot be used as configured"):
+    with pytest.raises(InputError, match="AWS cannot be used as configured") as caught:
         LambdaFixer()
+    assert "hunter2" not in str(caught.value)
+
+
+STS_REFUSAL = b"""<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>
+<Code>AccessDenied</Code><Message>You may not assume arn:aws:iam::000000000000:role/healer</Message></Error>
+<RequestId>1</RequestId></ErrorResponse>"""
+PROFILES = """[profile healer]
+role_arn = arn:aws:iam::000000000000:role/healer
+source_profile = me
+[profile me]
+aws_access_key_id = {key_id}
+aws_secret_access_key = {secret_key}
+"""
+
+
+def test_a_role_that_is_refused_is_told_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Sts(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(403)
+            self.send_header("Content-Length", str(len(STS_REFUSAL)))
+            self.end_headers()
+            self.wfile.write(STS_REFUSAL)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    (tmp_path / "config").write_text(PROFILES.format(key_id=KEY_ID, secret_key=SECRET_KEY))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "healer")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Sts) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{server.server_address[1]}")
+        with pytest.raises(InputError, match="You may not assume") as caught:
+            LambdaFixer()
+        server.shutdown()
+        thread.join()
+    assert "AWS_PROFILE" in caught.value.cure
+    assert SECRET_KEY not in str(caught.value)
 
 
 # how it is packed

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -16,12 +18,12 @@ from email.utils import format_datetime
 import pytest
 
 from harness.errors import InputError
-from harness.fixing import openai, reply
+from harness.fixing import reply
 from harness.fixing.openai import OpenAIFixer
-from harness.fixing.prices import PRICES, price_on
+from harness.fixing.prices import PRICES, price_on, price_usd
 from harness.fixing.prompt import render
 from harness.fixing.standins import openai as standin
-from harness.fixing.standins.server import Answer, Standin
+from harness.fixing.standins.server import Answer, Standin, running
 from harness.model.fix import Attempt, Cost, ReplaceText
 from tests.consulting import INCIDENT, KEY, REPLY, TREE, Waits, cost_of, failure, propose, silent_port
 
@@ -192,6 +194,26 @@ def test_a_server_that_hangs_is_timed_out() -> None:
     assert took_s < 30, "one try alone would take 60 s"
 
 
+def test_the_budget_may_be_set_before_a_proposal() -> None:
+    waits = Waits()
+    with standin.running([standin.quota(30), standin.answer(REPLY)] * 2) as server:
+        asked = fixer(server.url, waits)
+        assert asked.budget_s == 110
+        propose(asked)
+        asked.budget_s = 20.0
+        error = failure(asked)
+    assert waits == [30.0]
+    assert "a wait of 30.0 s is due" in error.message
+
+
+@pytest.mark.parametrize("url", ["http://999.1.1.1", f"http://127.0.0.1/{'x' * 70_000}"])
+def test_a_base_url_of_which_no_url_can_be_made_is_a_failed_proposal(url: str) -> None:
+    error = failure(fixer(url))
+    assert "the base URL is not an address" in error.message
+    assert "OPENAI_BASE_URL" in error.cure
+    assert cost_of(error).calls == 1
+
+
 def test_a_refused_connection_is_a_failed_proposal() -> None:
     waits = Waits()
     with silent_port() as port:
@@ -214,7 +236,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def test_settings_come_from_the_environment_and_a_local_server_needs_no_key(bare: pytest.MonkeyPatch) -> None:
     with silent_port() as port, standin.running([standin.answer(REPLY)]) as server:
         bare.setenv("OPENAI_MODEL", "from-env")
-        bare.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
+        bare.setenv("OPENAI_BASE_URL", f"{server.url}/v1\n")
         bare.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
         assert propose(OpenAIFixer()).confidence == 0.7
     assert server.requests[0].body["model"] == "from-env"
@@ -230,6 +252,9 @@ def test_settings_come_from_the_environment_and_a_local_server_needs_no_key(bare
         ({"OPENAI_MODEL": "m", "OPENAI_BASE_URL": "127.0.0.1:8000"}, "not an address"),
         ({"OPENAI_MODEL": "m", "OPENAI_BASE_URL": "http://127.0.0.1:99999"}, "not an address"),
         ({"OPENAI_MODEL": "m", "OPENAI_BASE_URL": f"http://me:{KEY}@127.0.0.1/v1"}, "holds a user or a password"),
+        ({"OPENAI_MODEL": "m", "OPENAI_BASE_URL": f"me:{KEY}@proxy.local/v1"}, "OPENAI_BASE_URL is not an address"),
+        ({"OPENAI_MODEL": "m", "OPENAI_API_KEY": f"{KEY}\n{KEY}"}, "OPENAI_API_KEY holds characters that no key has"),
+        ({"OPENAI_MODEL": "m", "OPENAI_API_KEY": f"{KEY}é"}, "OPENAI_API_KEY holds characters that no key has"),
     ],
 )
 def test_a_wrong_setting_is_the_users_mistake(
@@ -240,7 +265,7 @@ def test_a_wrong_setting_is_the_users_mistake(
     with pytest.raises(InputError) as caught:
         OpenAIFixer()
     assert named in str(caught.value)
-    assert KEY not in str(caught.value)
+    assert KEY not in "".join(traceback.format_exception(caught.value))
 
 
 def test_without_the_sdk_the_extra_is_named() -> None:
@@ -291,7 +316,21 @@ def test_a_server_that_is_not_openais_has_no_prices() -> None:
     with standin.running([standin.answer(REPLY)]) as server:
         elsewhere = OpenAIFixer(model="gpt-5.4", base_url=f"{server.url}/v1")
         assert propose(elsewhere).cost.usd is None
-    assert openai.HOST == "api.openai.com"
+    assert "store" not in server.requests[0].body, "others may refuse a key that they do not know"
+
+
+def test_openai_itself_has_prices_and_is_told_to_store_nothing(bare: pytest.MonkeyPatch) -> None:
+    """Asked by plain HTTP through a proxy, which answers in its place."""
+    through_a_proxy = replace(standin.DIALECT, route=re.compile(r"http://api\.openai\.com/v1/chat/completions"))
+    with running(through_a_proxy, [standin.no_format(), standin.answer(REPLY)]) as proxy:
+        for name in ("NO_PROXY", "no_proxy"):
+            bare.delenv(name, raising=False)
+        bare.setenv("http_proxy", proxy.url)
+        bare.setenv("HTTP_PROXY", proxy.url)
+        cost = propose(OpenAIFixer(model="gpt-5.4", api_key=KEY, base_url="http://api.openai.com/v1")).cost
+    assert [request.body["store"] for request in proxy.requests] == [False, False]
+    assert cost.usd == price_usd("gpt-5.4", cost.tokens_in, cost.tokens_out, on=datetime.now(UTC).date())
+    assert cost.usd
 
 
 @pytest.mark.parametrize(
