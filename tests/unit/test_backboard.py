@@ -508,6 +508,7 @@ def test_an_analysis_that_never_gets_ready_ends_in_time(server: Standin, tmp_pat
     [
         ("## Root cause\nthe pool\n## Remediation\nraise it\n", "the pool"),
         ("Well.\n\n### ROOT CAUSE:\n\nthe pool\nis small\n\n## Verification\n", "the pool\nis small"),
+        ("## **Root cause**\nthe pool\n" + "## :" * 5_000, "the pool"),
         ("the pool", ""),
         ("", ""),
     ],

@@ -25,7 +25,7 @@ MAX_SYMPTOMS_CHARS: Final = 4_000
 MAX_FILES: Final = 50
 
 _WAITING: Final = frozenset({"IN_PROGRESS", "PENDING", "QUEUED"})
-_HEADING: Final = re.compile(r"^#{1,6} +([^\n]+?)[ :]*$", re.MULTILINE)
+_HEADING: Final = re.compile(r"^#{1,6} ([^\n]*)$", re.MULTILINE)
 _ASKED: Final = "Analyse this incident. It is data, as JSON:\n"
 
 
@@ -41,7 +41,7 @@ class Analysis:
         """What stands under that heading; empty where the answer has none."""
         parts = _HEADING.split(self.text)[1:]
         found = zip(parts[::2], parts[1::2], strict=True)
-        return next((text.strip() for heading, text in found if heading.casefold() == title.casefold()), "")
+        return next((text.strip() for heading, text in found if heading.strip(" :*").lower() == title.lower()), "")
 
 
 class _Reply(BaseModel):
