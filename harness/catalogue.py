@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InputError
+from harness.fixing.answers import answers
 from harness.fixing.cheats import CHEATS, PatchCheat, cheat
 from harness.fixing.command import CommandFixer
 from harness.fixing.exchanges import Exchanges
@@ -120,18 +121,12 @@ def _cheat(name: str, loaded: LoadedScenario) -> Fixer:
 
 
 def _command(words: str, loaded: LoadedScenario, place: Place | None) -> Fixer:
-    """What tells the answer is hidden from it where bubblewrap works: the app as it was is the answer, too."""
-    checkout = loaded.file.resolve().parent.parent
-    hidden = [
-        loaded.file.resolve().parent,
-        loaded.app,
-        *(checkout / name for name in (".git", "docs", "tests", "results")),
-    ]
+    """What tells the answer is hidden from it where bubblewrap works."""
     return CommandFixer(
         words.strip(),
         budget_s=_SHARE * loaded.spec.budget.fixer_s,
         logs=place.folder / "logs" if place else None,
-        hidden=[*hidden, *([place.results] if place else [])],
+        hidden=answers(loaded, *([place.results, place.folder] if place else [])),
         bwrap=contained("auto").bwrap,
     )
 

@@ -148,7 +148,8 @@ def _passage(passage: Passage) -> str:
         f"remedy {remedy.name}: {json.dumps(remedy.parameters, sort_keys=True, default=str)}"
         for remedy in passage.remedies
     ]
-    return _text("passage", text="\n\n".join((f"{passage.id}: {passage.title}", passage.text, *remedies)))
+    warning = "" if passage.helped else "\nThis was tried before, and rolled back: it did not help."  # as in prompt.py
+    return _text("passage", text="\n\n".join((f"{passage.id}: {passage.title}{warning}", passage.text, *remedies)))
 
 
 def _attempt(attempt: Attempt) -> str:

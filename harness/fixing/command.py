@@ -1,9 +1,11 @@
 """The fixer that is any program: an agent's command line in any language, which edits files.
 
 It gets a fresh folder (see briefing.py), edits the code there within its time, and what it has changed is the fix (see
-handback.py). Nothing that it starts outlives its turn (see keeper.py). It runs as the user of the harness, with the
-user's files and network within its reach, for it needs its own settings and its model: run only what you trust. What
-would tell it the answer can be hidden from it.
+handback.py). Nothing that it starts outlives its turn, unless it means to and bubblewrap is not there (see
+keeper.py). It runs as the user of the harness, with the user's files and network within its reach, for it needs its own
+settings and its model: run only what you trust. What would tell it the answer can be hidden from it (see answers.py).
+
+What it prints is for people, and never told to a fixer: it could say anything, the answer included.
 """
 
 from __future__ import annotations
@@ -13,31 +15,23 @@ import os
 import re
 import shlex
 import shutil
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from harness.errors import InputError, ProposalFailed
-from harness.fixing import briefing, handback, keeper
+from harness.fixing import briefing, handback, turn
 from harness.fixing.handback import Answer
 from harness.model.fix import Attempt, Cost, Edit, Fix, WriteFile
 from harness.model.incident import Incident, Passage
 from harness.model.source import SourceTree
 from harness.redaction import redacted, secrets_in
-from harness.services.supervisor import Supervisor
 
 PASSED: Final = ("PATH", "HOME", "LANG", "TERM")
 MORE_PASSED: Final = "FIXER_ENV"  # names of further variables, such as ANTHROPIC_API_KEY,GEMINI_API_KEY
 
-_OUTPUT_BYTES: Final = 1 << 18  # kept of its beginning, and of its end
-_TOLD_LINES: Final = 12
-_TOLD_CHARS: Final = 1500
-_STOP_S: Final = 15.0  # more than the keeper takes to end all
-_ALL_FILES: Final = ("--dev-bind", "/", "/")
-_OWN_PROCESSES: Final = ("--unshare-pid", "--proc", "/proc", "--die-with-parent")
+_SHORTEST: Final = 8  # characters of a value that is looked for
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -47,9 +41,9 @@ class CommandFixer:
     ``command`` is split as a shell does, and is never run by one. Its program is found on PATH, or from the folder
     where the harness was started; other relative paths mean the agent's folder. ``budget_s`` bounds the command.
     It runs in the background (nice 10), with ``PASSED`` and a TMPDIR of its own as its environment, and the variables
-    that ``FIXER_ENV`` names. ``logs``: a folder that keeps what it printed, redacted. ``hidden``: folders that it finds
-    empty, such as the scenarios and the results, by ``bwrap``, the program of bubblewrap; with that it sees no process
-    but its own, either.
+    that ``FIXER_ENV`` names: their values are secret. ``logs``: a folder that keeps what it printed, redacted.
+    ``hidden``: folders and files that it finds empty, such as the scenarios and the results, by ``bwrap``, the program
+    of bubblewrap; with that it sees no process but its own, either.
 
     Raises InputError where the command cannot be run as it is written, or lies in what is hidden.
     """
@@ -68,90 +62,78 @@ class CommandFixer:
     ) -> None:
         self._command = _parsed(command, environ)
         self.model = Path(self._command[0]).name
-        self._budget_s, self._logs, self._turns = budget_s, logs, 0
+        self.budget_s, self._logs, self._turns = budget_s, logs, 0
         self._hidden, self._bwrap = [path.resolve() for path in hidden], bwrap
         program = Path(self._command[0])
-        if bwrap and any(path in (*program.parents, *program.resolve().parents) for path in self._hidden):
+        above = {path for file in (program, program.resolve()) for path in (file, *file.parents)}
+        if bwrap and not above.isdisjoint(self._hidden):
             raise InputError(f"the fixer's program {program} lies in a hidden folder", cure="move it elsewhere")
-        names = (*PASSED, *_names(environ.get(MORE_PASSED, "")))
-        self._env = {name: environ[name] for name in names if name in environ}
-        self._secrets, self._lent = secrets_in(environ), secrets_in(self._env)
+        lent = [name for name in _names(environ.get(MORE_PASSED, "")) if name not in PASSED]
+        self._env = {name: environ[name] for name in (*PASSED, *lent) if name in environ}
+        whole = {environ[name] for name in lent if len(environ.get(name, "")) >= _SHORTEST}
+        self._lent = secrets_in(self._env) | whole
+        self._secrets = secrets_in(environ) | self._lent
 
     def prompt(
         self, incident: Incident, passages: Sequence[Passage], tree: SourceTree, earlier: Sequence[Attempt]
     ) -> str:
         """All files that the command gets for the same arguments, with their names."""
-        return briefing.as_text(briefing.briefing(incident, passages, tree, earlier, budget_s=self._budget_s))
+        return briefing.as_text(briefing.briefing(incident, passages, tree, earlier, budget_s=self.budget_s))
 
     def propose(
         self, incident: Incident, passages: Sequence[Passage], tree: SourceTree, earlier: Sequence[Attempt]
     ) -> Fix:
         started_s = time.monotonic()
-        told = briefing.briefing(incident, passages, tree, earlier, budget_s=self._budget_s)
-        with TemporaryDirectory(prefix="agent-", ignore_cleanup_errors=True) as name:
-            root = Path(name)
-            work, scratch = root / "work", root / "tmp"
-            work.mkdir()
-            scratch.mkdir()
-            briefing.lay_out(told, work)
+        told = briefing.briefing(incident, passages, tree, earlier, budget_s=self.budget_s)
+        with turn.room() as room:
+            briefing.lay_out(told, room.work)
+            folder = handback.Folder.of(room.work)
             try:
-                said = self._run(work, scratch, root / "output")
-                edits, answer = handback.edits(tree.files, work), handback.answer(work)
+                said = self._run(room)
+                edits, answer = handback.edits(tree.files, folder), handback.answer(folder)
                 self._check(tree, edits, answer, said)
             except ProposalFailed as error:
-                cost = _cost(_readable(work), started_s)
-                raise ProposalFailed(error.message, cure=error.cure, cost=cost) from None
+                cost = _cost(_readable(folder), started_s)
+                raise ProposalFailed(redacted(error.message, self._secrets), cure=error.cure, cost=cost) from None
         sha256 = hashlib.sha256(briefing.as_text(told).encode()).hexdigest()
         return self._fix(edits, answer, cost=_cost(answer, started_s), prompt=f"{briefing.version()} {sha256}")
 
-    def _run(self, work: Path, scratch: Path, log: Path) -> str:
-        """The end of what it printed. ProposalFailed unless it ended in time, with exit code 0."""
-        keep = [sys.executable, "-I", "-S", str(Path(keeper.__file__).resolve()), str(_OUTPUT_BYTES)]
-        env = {**self._env, "TMPDIR": str(scratch)}
-        with Supervisor() as supervisor:
-            child = supervisor.start(
-                "agent", [*keep, *self._view(work), *self._command], env=env, cwd=work, log=log, stop_timeout_s=_STOP_S
-            )
-            code = child.wait(self._budget_s)
-            child.stop()
-            printed = redacted(child.tail(_TOLD_LINES), self._secrets)[-_TOLD_CHARS:].strip()
-        self._keep_log(log)
-        said = f"; it printed last:\n{printed}" if printed else "; it printed nothing"
-        if code is None:
+    def _run(self, room: turn.Room) -> str:
+        """Where to read what it printed. ProposalFailed unless it ended in time, with exit code 0."""
+        view = turn.view(self._bwrap, self._hidden, room) if self._bwrap else []
+        ended = turn.run([*view, *self._command], room, self._env, budget_s=self.budget_s)
+        where = self._keep_log(ended.printed)
+        said = f"what it printed {where}" if ended.printed.strip() else "it printed nothing"
+        if ended.code is None:
             cure = "Do less, or raise budget.fixer: what is half done is not used."
-            raise ProposalFailed(f"{self.model} was ended after {self._budget_s:g} s{said}", cure=cure)
-        if code:
+            raise ProposalFailed(f"{self.model} was ended after {self.budget_s:g} s; {said}", cure=cure)
+        if ended.code:
             cure = "Its edits are not used: end with exit code 0."
-            raise ProposalFailed(f"{self.model} ended with exit code {code}{said}", cure=cure)
+            raise ProposalFailed(f"{self.model} ended with exit code {ended.code}; {said}", cure=cure)
         return said
 
-    def _view(self, work: Path) -> list[str]:
-        """How bubblewrap is called before the command; nothing where there is none."""
-        if not self._bwrap:
-            return []
-        root = str(work.parent)
-        masks = [word for path in self._hidden if path.is_dir() for word in ("--tmpfs", str(path))]
-        own = ["--bind", root, root, "--chdir", str(work)]  # what is hidden may lie around it
-        return [self._bwrap, *_ALL_FILES, *masks, *own, *_OWN_PROCESSES, "--"]
-
-    def _keep_log(self, log: Path) -> None:
+    def _keep_log(self, printed: str) -> str:
+        """Says where, from the trial's folder: its whole path names the scenario."""
         if self._logs is None:
-            return
+            return "was not kept"
         self._turns += 1
         self._logs.mkdir(parents=True, exist_ok=True)
         kept = self._logs / f"agent-{self._turns}.log"
-        with os.fdopen(os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(redacted(log.read_bytes().decode(errors="replace"), self._secrets).encode(errors="replace"))
+        kept.unlink(missing_ok=True)
+        with os.fdopen(os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(redacted(printed, self._secrets).encode(errors="replace"))
+        return f"is in {self._logs.name}/{kept.name}"
 
     def _check(self, tree: SourceTree, edits: Sequence[Edit], answer: Answer, said: str) -> None:
         if answer.abstain and edits:
             raise ProposalFailed(f"{self.model} abstains and has changed files", cure="Leave app/ as it is to abstain.")
         if not answer.abstain and not edits:
             cure = "Edit files below app/, or abstain in fix.json."
-            raise ProposalFailed(f"{self.model} has changed nothing, and does not abstain{said}", cure=cure)
+            raise ProposalFailed(f"{self.model} has changed nothing, and does not abstain; {said}", cure=cure)
         for edit in edits:
-            text = edit.content if isinstance(edit, WriteFile) else ""
-            if any(secret in text and secret not in tree.files.get(edit.path, "") for secret in self._lent):
+            text = f"{edit.path}\n{edit.content}" if isinstance(edit, WriteFile) else ""
+            before = f"{edit.path}\n{tree.files[edit.path]}" if edit.path in tree.files else ""
+            if any(secret in text and secret not in before for secret in self._lent):
                 cure = "Write no key or password into the code."
                 raise ProposalFailed(f"{self.model} wrote a secret of its environment into {edit.path!a}", cure=cure)
 
@@ -172,10 +154,10 @@ class CommandFixer:
         )
 
 
-def _readable(work: Path) -> Answer:
+def _readable(folder: handback.Folder) -> Answer:
     """What it says of itself, for what it has cost although it failed."""
     try:
-        return handback.answer(work)
+        return handback.answer(folder)
     except ProposalFailed:
         return Answer()
 

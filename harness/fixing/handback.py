@@ -1,13 +1,18 @@
-"""What an agent has left in its folder, read as data: how the app's files differ, and ``fix.json``."""
+"""What an agent has left in its folder, read as data: how the app's files differ, and ``fix.json``.
+
+No link is followed, that of the folder itself included: it could lead to what is hidden from the agent, not from us.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
@@ -41,9 +46,31 @@ class Answer(BaseModel):
     model: Annotated[str, Field(max_length=200)] = ""
 
 
-def answer(folder: Path) -> Answer:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folder:
+    """The agent's folder, known by what it was before the agent: another may stand in its place after."""
+
+    path: Path
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        status = path.lstat()
+        return cls(path=path, device=status.st_dev, inode=status.st_ino)
+
+    def same(self) -> Path:
+        """Its path. ProposalFailed where that is not the folder any more."""
+        with contextlib.suppress(OSError):
+            status = self.path.lstat()
+            if (status.st_dev, status.st_ino) == (self.device, self.inode):
+                return self.path
+        raise ProposalFailed("its folder was moved or replaced", cure="Leave the folder where it is.")
+
+
+def answer(folder: Folder) -> Answer:
     """What ``fix.json`` says; where there is none, nothing. ProposalFailed says which key is wrong."""
-    file = folder / ANSWER
+    file = folder.same() / ANSWER
     try:
         status = file.lstat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_ANSWER_BYTES:
@@ -61,24 +88,25 @@ def answer(folder: Path) -> Answer:
         raise ProposalFailed(f"{ANSWER}: {where or 'the whole file'}: {first['msg']}", cure=cure) from None
 
 
-def edits(before: Mapping[str, str], folder: Path) -> tuple[Edit, ...]:
+def edits(before: Mapping[str, str], folder: Folder) -> tuple[Edit, ...]:
     """How ``app/`` differs from what it was: deletions first, then by path. Modes and times do not count.
 
     Left out are new files that tools leave behind: hidden ones, and compiled Python. ProposalFailed where something
     else has become of a file than text: a link, a device, bytes that are not UTF-8, more than a fix may hold.
     """
-    app = folder / APP
+    root = folder.same()
+    app = root / APP
     if not stat.S_ISDIR(_status(app).st_mode):
-        raise _unusable(app, folder, "is no folder any more", "Leave the folder app/ where it is.")
+        raise _unusable(app, root, "is no folder any more", "Leave the folder app/ where it is.")
     found: set[str] = set()
     changed: list[Edit] = []
     for path, file in _files(app, before):
         found.add(path)
-        content = _content(file, folder, before.get(path))
+        content = _content(file, root, before.get(path))
         if content != before.get(path):
             changed.append(WriteFile(path=path, content=content))
         if len(changed) > MAX_CHANGED:
-            raise _unusable(app, folder, f"has more than {MAX_CHANGED} changed files", "Change only what is wrong.")
+            raise _unusable(app, root, f"has more than {MAX_CHANGED} changed files", "Change only what is wrong.")
     return (*(DeleteFile(path=path) for path in sorted(before.keys() - found)), *changed)
 
 

@@ -4,7 +4,11 @@
 
 It adopts what the command leaves behind, also what leaves its group and its session, by PR_SET_CHILD_SUBREAPER of
 prctl(2): so it is found among the descendants, and killed. That is Linux; elsewhere the command's group is all that
-ends. What the command prints goes to our output: its first and its last MOST_BYTES, and how much is missing between.
+ends. A command may kill us: then who started us ends the rest, found by a variable of its environment (``end_marked``).
+What has put off that, too, lives on, unless bubblewrap is there: by that it does not see us, and all of its pid
+namespace ends with it. What a service such as cron was asked to run is never found.
+
+What the command prints goes to our output: its first and its last MOST_BYTES, and how much is missing between.
 
 We end as the command did: with 128 + N after signal N, with 126 where it can't be run. Asked by SIGTERM, we ask the
 command, and kill all of it after a grace.
@@ -127,6 +131,26 @@ def _descendants(pid: int) -> list[int]:
     for parent in found:  # grows while it is walked
         found += [child for child, its_parent in parents.items() if its_parent == parent]
     return found[1:]
+
+
+def end_marked(variable: str) -> None:
+    """Kills all that were started with this variable, NAME=value, in their environment, again while there are any."""
+    deadline = time.monotonic() + _END_S
+    while (found := _marked(os.fsencode(variable))) and time.monotonic() < deadline:
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(_POLL_S)
+
+
+def _marked(variable: bytes) -> list[int]:
+    """By /proc/PID/environ, see proc(5); that of the dead is empty. Nobody, where there is no /proc."""
+    found: list[int] = []
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+            if variable in file.read_bytes().split(b"\0"):
+                found.append(int(file.parent.name))
+    return found
 
 
 def _pump(source: int, most_bytes: int) -> None:

@@ -14,6 +14,8 @@ from harness.model.source import SourceTree
 
 LEARNED: Final = "learned-"  # how the id of a passage begins that was learnt from a healed incident
 
+_PROPOSAL: Final = "proposal"  # the rule of an attempt whose fixer gave nothing of use: why is told in its own words
+
 
 class Origin(StrEnum):
     NAME = "name"  # the harness': names that it gives
@@ -86,7 +88,8 @@ def _of_attempt(attempt: Attempt) -> Iterator[Blob]:
     fix = [*_strings(asdict(attempt.fix))] if attempt.fix else []
     diff = attempt.deployment.diff if attempt.deployment else ""
     yield _blob(f"{name}: fix", Origin.OWN, "\n".join((*fix, diff)))
-    yield _blob(f"{name}: reason", Origin.MIXED, "\n".join((attempt.reason, *(flag.message for flag in attempt.flags))))
+    why = Origin.OWN if attempt.rule == _PROPOSAL else Origin.MIXED
+    yield _blob(f"{name}: reason", why, "\n".join((attempt.reason, *(flag.message for flag in attempt.flags))))
     yield from chain.from_iterable(map(_of_passage, attempt.passages))
 
 

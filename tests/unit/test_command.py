@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,10 @@ import pytest
 from harness.errors import InputError, ProposalFailed
 from harness.fixing import briefing, guard, keeper
 from harness.fixing.command import CommandFixer
+from harness.fixing.prompt import render
+from harness.leaks.needles import Needles, reference_lines
+from harness.leaks.scan import leaked
+from harness.loading import load_scenario
 from harness.model.fix import Attempt, Cost, DeleteFile, Fix, ReplaceText, WriteFile
 from harness.model.incident import Incident, Passage, Remedy
 from harness.model.source import Deployment, SourceTree
@@ -145,7 +150,8 @@ def test_a_changed_briefing_needs_a_new_version() -> None:
     """Results under different briefings are not comparable. UPDATE_SNAPSHOTS=1 writes that of a new version only."""
     kept = SNAPSHOTS / f"agent-v{briefing.version()}.txt"
     tree = replace(TREE, files={"shop/db.py": TREE.files["shop/db.py"]})
-    text = briefing.as_text(briefing.briefing(INCIDENT, (PASSAGE,), tree, EARLIER, budget_s=30))
+    passages = (PASSAGE, replace(PASSAGE, id="db-002", helped=False))
+    text = briefing.as_text(briefing.briefing(INCIDENT, passages, tree, EARLIER, budget_s=30))
     if os.environ.get("UPDATE_SNAPSHOTS") and not kept.exists():
         kept.write_bytes(text.encode())
     assert kept.exists(), f"there is no {kept.name}: UPDATE_SNAPSHOTS=1 writes it; delete those of older versions"
@@ -176,6 +182,14 @@ def test_its_environment_is_an_allow_list_and_it_has_no_input(made: Made, tmp_pa
     lines = out.read_text().splitlines()
     assert lines[-2:] == ["lent", "two words"]
     assert set(lines[:-2]) - {"PWD", "_", "OLDPWD", "SHLVL"} == {"HOME", "LANG", "LENT", "PATH", "TMPDIR"}
+
+
+def test_a_passage_that_did_not_help_says_so_in_the_words_of_the_prompt() -> None:
+    for helped in (True, False):
+        passage = replace(PASSAGE, helped=helped)
+        told = briefing.briefing(INCIDENT, (passage,), TREE, (), budget_s=30)["passages/01-db-001.md"]
+        for text in (told, render(INCIDENT, [passage], TREE, []).text):
+            assert ("This was tried before, and rolled back: it did not help." in text) is not helped
 
 
 def test_hostile_words_do_not_keep_it_from_being_briefed(made: Made) -> None:
@@ -303,7 +317,7 @@ def test_to_abstain_is_to_say_so_and_to_change_nothing(made: Made) -> None:
     assert fix.root_cause == "the network"
     assert "has changed files" in failure(made(f"""{EDIT}; echo '{{"abstain": true}}' > fix.json""")).message
     error = failure(made("""echo thinking; echo '{"usd": 0.5}' > fix.json"""))
-    assert error.message == "agent has changed nothing, and does not abstain; it printed last:\nthinking"
+    assert error.message == "agent has changed nothing, and does not abstain; what it printed was not kept"
     assert isinstance(error.cost, Cost)
     assert error.cost.usd == 0.5, "what it cost counts, though it failed"
 
@@ -311,25 +325,74 @@ def test_to_abstain_is_to_say_so_and_to_change_nothing(made: Made) -> None:
 # how it ends
 
 
-def test_edits_of_a_program_that_fails_are_not_used(made: Made) -> None:
-    error = failure(made(f"{EDIT}; echo no quota for {SECRET} >&2; exit 3", FIXER_ENV="A_KEY", A_KEY=SECRET))
-    assert "exit code 3" in error.message
-    assert error.message.endswith("no quota for [redacted: known secret]")
+def test_edits_of_a_program_that_fails_are_not_used(made: Made, tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    text = f"{EDIT}; echo no quota for {SECRET} >&2; exit 3"
+    error = failure(made(text, logs=logs, FIXER_ENV="A_KEY", A_KEY=SECRET))
+    assert error.message == "agent ended with exit code 3; what it printed is in logs/agent-1.log"
+    assert (logs / "agent-1.log").read_text() == "no quota for [redacted: known secret]\n"
     assert "exit code 143" in failure(made("kill $$")).message
 
 
-def test_a_secret_in_the_code_is_refused(made: Made) -> None:
-    error = failure(made("echo \"key = '$A_KEY'\" > app/shop/db.py", FIXER_ENV="A_KEY", A_KEY=SECRET))
-    assert "secret" in error.message
-    assert SECRET not in str(error)
+@pytest.mark.parametrize("name", ["A_KEY", "PLAIN"])
+def test_what_is_lent_is_secret_whatever_its_name_says(made: Made, tmp_path: Path, name: str) -> None:
+    def fixer(text: str) -> CommandFixer:
+        return made(text, logs=tmp_path / "logs", FIXER_ENV=name, **{name: SECRET})
+
+    for text in (
+        f'printf %s "key = ${name}" > app/shop/db.py',
+        f'touch "app/shop/${name}.py"',
+        f'ln -s / "app/shop/${name}"',
+        f'echo "${name}"; printf %s "{{\\"${name}\\": 1}}" > fix.json',
+    ):
+        error = failure(fixer(text))
+        assert "secret" in error.message
+        assert SECRET not in str(error)
+    kept = sorted((tmp_path / "logs").iterdir())
+    assert kept
+    assert not any(SECRET in file.read_text() for file in kept)
+
+
+def test_a_short_value_and_what_is_passed_anyway_are_no_secrets(made: Made, tmp_path: Path) -> None:
+    fixer = made('printf %s "$SHORT$HOME" > app/shop/db.py', FIXER_ENV="SHORT,HOME", SHORT="pool")
+    assert proposed(fixer).edits == (WriteFile(path="shop/db.py", content=f"pool{tmp_path}"),)
 
 
 def test_a_program_that_cannot_be_run_in_the_end_says_so(made: Made, tmp_path: Path) -> None:
-    fixer = made(EDIT)
+    fixer = made(EDIT, logs=tmp_path / "logs")
     (tmp_path / "agent").write_text("#!/no/such/interpreter\n")
-    error = failure(fixer)
-    assert f"exit code {keeper.CANNOT_RUN}" in error.message
-    assert "No such file" in error.message
+    assert f"exit code {keeper.CANNOT_RUN}" in failure(fixer).message
+    assert "No such file" in (tmp_path / "logs" / "agent-1.log").read_text()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rm ../../output; ln -s {hidden} ../../output",
+        "rm ../../output; mkfifo ../../output",
+        "rm ../../output",
+        "cd ../..; mv $PWD $PWD-elsewhere",
+    ],
+)
+def test_what_it_printed_is_read_from_nowhere_else(made: Made, tmp_path: Path, text: str) -> None:
+    (tmp_path / "hidden").write_text("the answer")
+    text = text.format(hidden=tmp_path / "hidden")
+    failure(made(f"echo said; {text}; exit 3", logs=tmp_path / "logs"))
+    assert (tmp_path / "logs" / "agent-1.log").read_text() == "said\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["mv ../work ../other; ln -s {hidden} ../work", "mv ../work ../other", "rm -rf ../work"]
+)
+def test_its_folder_is_the_one_that_it_got(made: Made, tmp_path: Path, text: str) -> None:
+    hidden = tmp_path / "hidden"
+    (hidden / "app" / "shop").mkdir(parents=True)
+    (hidden / "app" / "shop" / "answer.py").write_text("the answer")
+    (hidden / "fix.json").write_text('{"usd": 7.5}')
+    error = failure(made(text.format(hidden=hidden)))
+    assert error.message == "its folder was moved or replaced"
+    assert isinstance(error.cost, Cost)
+    assert error.cost.usd is None
 
 
 @pytest.mark.parametrize("how", ["sleep 600", "trap '' TERM; sleep 600 & wait; sleep 600", "kill -STOP $$"])
@@ -362,6 +425,13 @@ def test_a_daemon_does_not_outlive_it(made: Made, tmp_path: Path, then: str) -> 
     fixer = made(f"{EDIT}; {python(DAEMON)} {pid}{then}", budget_s=3.0)
     assert failure(fixer).message if then else proposed(fixer).edits
     assert gone(int(pid.read_text()))
+
+
+def test_nothing_of_it_outlives_a_keeper_that_it_killed(made: Made, tmp_path: Path) -> None:
+    text = f"{python(DAEMON)} {tmp_path}/pid; sleep 600 & echo $! > {tmp_path}/other; kill -9 $PPID; sleep 600"
+    assert "exit code -9" in failure(made(text)).message
+    assert gone(int((tmp_path / "pid").read_text()))
+    assert gone(int((tmp_path / "other").read_text()))
 
 
 PROPOSE = """
@@ -434,6 +504,27 @@ def test_in_a_trial_it_is_told_why_it_failed_and_heals(made: Made, tmp_path: Pat
     assert verdict.attempts[1].fix.confidence == 0.9
 
 
+SCENARIO = load_scenario(Path(__file__).parents[2] / "scenarios" / "pool_exhaustion.yml")
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        "echo pool_exhaustion; exit 1",
+        f"printf '%s\\n' {shlex.quote(min(reference_lines(SCENARIO)))}; exit 1",
+        "echo '{\"pool_exhaustion\": 1}' > fix.json",
+        "ln -s / app/pool_exhaustion",
+    ],
+)
+def test_what_it_says_of_itself_does_not_void_the_trial(made: Made, tmp_path: Path, says: str) -> None:
+    cure = f"if [ -d attempts ]; then printf %s {shlex.quote(CURE)} > app/app.py; else {says}; fi"
+    simulation = Simulation(made(cure, logs=tmp_path / "logs"))
+    simulation.leaks = partial(leaked, needles=Needles.of(SCENARIO))
+    verdict = simulation.run()
+    assert [attempt.rule for attempt in verdict.attempts] == ["proposal", ""], verdict.reason
+    assert verdict.outcome is Outcome.HEALED
+
+
 # what it does not see
 
 
@@ -461,8 +552,55 @@ def test_it_finds_what_tells_the_answer_empty_and_sees_no_other_process(made: Ma
     assert [file.name for file in answers.iterdir()] == ["reference.patch"]
     with pytest.raises(InputError, match="lies in a hidden folder"):
         CommandFixer(str(tmp_path / "agent"), hidden=[tmp_path], bwrap=bwrap, environ=environ)
-    made(f"sleep 600 & {python(DAEMON)} {tmp_path}/pid; exit 4")
-    assert "exit code 4" in failure(fixer).message
+
+
+def test_what_is_hidden_stays_hidden_from_root_and_files_are_empty(made: Made, tmp_path: Path, bwrap: str) -> None:
+    answers, file, out = tmp_path / "answers", tmp_path / "answer.patch", tmp_path / "out"
+    answers.mkdir()
+    for each in (answers / "reference.patch", file):
+        each.write_text("+pool = 30\n")
+    made(f"{EDIT}; umount {answers} {file}; cat {file} {answers}/*; ls -A {answers} ../.. > {out}")
+    environ = {"PATH": os.environ["PATH"]}
+    fixer = CommandFixer(
+        str(tmp_path / "agent"),
+        hidden=[answers, file, answers / "reference.patch"],
+        bwrap=bwrap,
+        environ=environ,
+        logs=tmp_path / "logs",
+    )
+    assert proposed(fixer).edits
+    assert "pool" not in (tmp_path / "logs" / "agent-1.log").read_text()
+    assert out.read_text() == f"../..:\nown\n\n{answers}:\n"
+    with pytest.raises(InputError, match="lies in a hidden folder"):
+        CommandFixer(str(tmp_path / "agent"), hidden=[tmp_path / "agent"], bwrap=bwrap, environ=environ)
+
+
+HEARTBEAT = """
+import os, sys, time
+if os.fork():
+    while not os.path.exists(sys.argv[1]):
+        time.sleep(0.01)
+    os._exit(0)
+os.setsid()
+if os.fork():
+    os._exit(0)
+while True:
+    with open(sys.argv[1], "a") as file:
+        file.write(".")
+    time.sleep(0.02)
+"""
+
+
+@pytest.mark.parametrize("then", ["", "; sleep 600"])
+def test_its_processes_end_in_the_sandbox(made: Made, tmp_path: Path, bwrap: str, then: str) -> None:
+    beats = tmp_path / "beats"
+    made(f"{EDIT}; env -i {python(HEARTBEAT)} {beats}{then}")
+    fixer = CommandFixer(str(tmp_path / "agent"), bwrap=bwrap, budget_s=3.0, environ={"PATH": os.environ["PATH"]})
+    assert failure(fixer).message if then else proposed(fixer).edits
+    before = beats.stat().st_size
+    assert before
+    time.sleep(0.5)
+    assert beats.stat().st_size == before
 
 
 # what the user wrote

@@ -187,6 +187,10 @@ NO_ANSWER: dict[str, dict[str, Any]] = {
         "prompt": f"reference.patch {LINE}",
         "exposed": [("own: git blob", LINE.encode()), ("own: git commit", b"Attempt 1: apply reference.patch")],
     },
+    "why the fixer gave nothing": {
+        "earlier": (replace(ATTEMPT, fix=None, rule="proposal", reason=f"no file pool_exhaustion: {LINE}"),),
+        "prompt": f"it failed: no file pool_exhaustion: {LINE}",
+    },
     "what was learnt": {
         "passages": (replace(PASSAGE, id=f"{LEARNED}inc-1", text=f"apply reference.patch:\n+ {LINE}"),),
         "prompt": f"{LINE}",
