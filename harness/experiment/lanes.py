@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -17,9 +16,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.errors import MeasurementError
+from harness.experiment.machine import Since
 
 Work = TypeVar("Work")
 Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """``others``: the share of all processors that went to work which is none of ours."""
+
+    verdict: dict[str, Any]
+    seconds: float
+    others: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,20 +39,17 @@ class Lane:
     _running: list[subprocess.Popen[str]] = field(default_factory=list)
     _stopped: threading.Event = field(default_factory=threading.Event)
 
-    def run(self, *arguments: str) -> tuple[dict[str, Any], float]:
-        """The verdict of `harness run` with these arguments, as JSON, and the seconds that it took.
-
-        MeasurementError where it gave none.
-        """
+    def run(self, *arguments: str) -> Ran:
+        """`harness run` with these arguments. MeasurementError where it gave no verdict."""
         command = [sys.executable, "-P", "-m", "harness", "run", *arguments, "--results", str(self.results), "--json"]
-        started = time.monotonic()
+        since = Since()
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             self._running[:] = [process]
             if self._stopped.is_set():
                 process.send_signal(signal.SIGINT)
             told, errors = process.communicate()
         try:
-            return dict(json.loads(told)), time.monotonic() - started
+            return Ran(verdict=dict(json.loads(told)), seconds=since.seconds(), others=since.others())
         except ValueError:
             raise MeasurementError(f"no verdict:\n{errors[-2000:]}") from None
 

@@ -104,7 +104,8 @@ def _run(trials: deque[_Trial], plan: Plan, tell: Callable[[str], None]) -> Iter
             seeds[trial.name] += 1
             trials.append(replace(trial, seed=seeds[trial.name]))
         elif not row.measured:
-            what = f"{trial.name}: {_SPARE} more trials did not help: {row.reason}"
+            why = "the machine was busy with other work" if row.beside_others else row.reason
+            what = f"{trial.name}: {_SPARE} more trials did not help: {why}"
             failures.append(MeasurementError(what, cure="is the machine busy? Look at the trials' folders"))
     if failures:
         raise failures[0]
@@ -116,10 +117,10 @@ def _live(trial: _Trial, lane: Lane) -> Row:
     arguments = [str(loaded.file), "--fixer", arm.name, "--seed", str(trial.seed), "--no-track"]
     withdraw = arm.name == REFERENCE and not loaded.spec.metadata.control
     try:
-        verdict, took_s = lane.run(*arguments, *(["--withdraw"] if withdraw else []))
+        ran = lane.run(*arguments, *(["--withdraw"] if withdraw else []))
     except MeasurementError as error:
         raise MeasurementError(f"{trial.name}: {error.message}") from None
-    effect = verdict["efficacy"] or {}
+    verdict, effect = ran.verdict, ran.verdict["efficacy"] or {}
     return Row(
         scenario=loaded.spec.metadata.name,
         scenario_hash=verdict["trial"]["scenario_hash"],
@@ -133,7 +134,8 @@ def _live(trial: _Trial, lane: Lane) -> Row:
         reason=verdict["reason"],
         at=now(),
         patch=arm.patch,
-        seconds=round(took_s, 1),
+        seconds=round(ran.seconds, 1),
+        others=round(ran.others, 3),
         trial=verdict["trial"]["id"],
         commit=verdict["trial"]["commit"],
         isolation=verdict["trial"]["isolation"],
