@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.errors import MeasurementError
-from harness.experiment.machine import Since
+from harness.experiment.machine import Machine
 
 Work = TypeVar("Work")
 Made = TypeVar("Made")
@@ -42,14 +43,18 @@ class Lane:
     def run(self, *arguments: str) -> Ran:
         """`harness run` with these arguments. MeasurementError where it gave no verdict."""
         command = [sys.executable, "-P", "-m", "harness", "run", *arguments, "--results", str(self.results), "--json"]
-        since = Since()
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        started = time.monotonic()
+        with (
+            Machine() as machine,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
+        ):
             self._running[:] = [process]
             if self._stopped.is_set():
                 process.send_signal(signal.SIGINT)
             told, errors = process.communicate()
+            others = machine.others()
         try:
-            return Ran(verdict=dict(json.loads(told)), seconds=since.seconds(), others=since.others())
+            return Ran(verdict=dict(json.loads(told)), seconds=time.monotonic() - started, others=others)
         except ValueError:
             raise MeasurementError(f"no verdict:\n{errors[-2000:]}") from None
 
