@@ -99,11 +99,13 @@ def _run(trials: deque[_Trial], plan: Plan, tell: Callable[[str], None]) -> Iter
             failures.append(error)
             continue
         yield row
-        if not row.measured and spares[trial.name]:
+        if row.measured or (row.beside_others and row.as_it_must):
+            continue  # what came out right on a busy machine is not counted, and nothing to be worried about
+        if spares[trial.name]:
             spares[trial.name] -= 1
             seeds[trial.name] += 1
             trials.append(replace(trial, seed=seeds[trial.name]))
-        elif not row.measured:
+        else:
             why = "the machine was busy with other work" if row.beside_others else row.reason
             what = f"{trial.name}: {_SPARE} more trials did not help: {why}"
             failures.append(MeasurementError(what, cure="is the machine busy? Look at the trials' folders"))
