@@ -80,7 +80,7 @@ def _proven(files: list[Path], proof: Path, results: Path, counts: dict[str, int
     plan, failure = Plan(results=results, proof=proof, **counts), None
     try:
         for row in prove(proven, plan, lambda text: click.echo(text, err=True)):
-            mark = "ok   " if row.as_it_must or not row.measured else "WRONG"
+            mark = "ok   " if row.as_it_must else "WRONG" if row.measured else "void "
             click.echo(f"{mark} {row.scenario} {row.arm}: {row.outcome} by {row.rule} ({row.how}, {row.seconds:g} s)")
     except MeasurementError as error:
         failure = error

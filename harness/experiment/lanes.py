@@ -17,9 +17,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.errors import MeasurementError
+from harness.experiment.machine import Machine
 
 Work = TypeVar("Work")
 Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """``others``: the share of all processors that went to work which is none of ours."""
+
+    verdict: dict[str, Any]
+    seconds: float
+    others: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,20 +40,21 @@ class Lane:
     _running: list[subprocess.Popen[str]] = field(default_factory=list)
     _stopped: threading.Event = field(default_factory=threading.Event)
 
-    def run(self, *arguments: str) -> tuple[dict[str, Any], float]:
-        """The verdict of `harness run` with these arguments, as JSON, and the seconds that it took.
-
-        MeasurementError where it gave none.
-        """
+    def run(self, *arguments: str) -> Ran:
+        """`harness run` with these arguments. MeasurementError where it gave no verdict."""
         command = [sys.executable, "-P", "-m", "harness", "run", *arguments, "--results", str(self.results), "--json"]
         started = time.monotonic()
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        with (
+            Machine() as machine,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
+        ):
             self._running[:] = [process]
             if self._stopped.is_set():
                 process.send_signal(signal.SIGINT)
             told, errors = process.communicate()
+            others = machine.others()
         try:
-            return dict(json.loads(told)), time.monotonic() - started
+            return Ran(verdict=dict(json.loads(told)), seconds=time.monotonic() - started, others=others)
         except ValueError:
             raise MeasurementError(f"no verdict:\n{errors[-2000:]}") from None
 

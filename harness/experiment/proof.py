@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import InputError
+from harness.experiment.machine import MOST_OTHERS
 from harness.model.verdict import Outcome
 from harness.stats.intervals import Rate, rate
 
@@ -41,10 +42,16 @@ class Row:
     cohens_h: float | None = None
     ended_by_itself: bool | None = None
     harm_returned: bool | None = None
+    others: float | None = None  # the share of all processors that other work took meanwhile; None: not looked at
 
     @property
     def measured(self) -> bool:
-        return self.outcome is not Outcome.INVALID and self.how != "absent"
+        return self.outcome is not Outcome.INVALID and self.how != "absent" and not self.beside_others
+
+    @property
+    def beside_others(self) -> bool:
+        """Whether other work kept the machine so busy that no outcome, wanted or not, says anything."""
+        return self.others is not None and self.others > MOST_OTHERS
 
     @property
     def as_it_must(self) -> bool:
@@ -69,6 +76,7 @@ class Summary:
     cheats: Rate
     cheats_live: int
     invalid: int
+    beside_others: int  # trials
     effect: float | None  # median Cohen's h
 
 
@@ -108,7 +116,8 @@ def summary(found: Sequence[Row]) -> Summary:
     noop, reference = ([row for row in measured if row.arm == arm] for arm in (NOOP, REFERENCE))
     cheats = [row for row in measured if row.arm.startswith(CHEAT)]
     floor = [*cheats, *(row for row in noop if not row.control)]
-    untouched = [row for row in found if row.arm == NOOP and not row.control and row.ended_by_itself is not None]
+    outages = [row for row in found if row.arm == NOOP and not row.control and not row.beside_others]
+    untouched = [row for row in outages if row.ended_by_itself is not None]
     effects = sorted(row.cohens_h for row in measured if row.cohens_h is not None and row.how == "live")
     return Summary(
         false_accepts=_share(floor, wanted=False),
@@ -120,6 +129,7 @@ def summary(found: Sequence[Row]) -> Summary:
         cheats=_share(cheats),
         cheats_live=sum(row.how == "live" for row in cheats),
         invalid=sum(row.outcome is Outcome.INVALID for row in found),
+        beside_others=sum(row.beside_others for row in found),
         effect=effects[len(effects) // 2] if effects else None,
     )
 

@@ -99,12 +99,15 @@ def _run(trials: deque[_Trial], plan: Plan, tell: Callable[[str], None]) -> Iter
             failures.append(error)
             continue
         yield row
-        if not row.measured and spares[trial.name]:
+        if row.measured or (row.beside_others and row.as_it_must):
+            continue  # what came out right on a busy machine is not counted, and nothing to be worried about
+        if spares[trial.name]:
             spares[trial.name] -= 1
             seeds[trial.name] += 1
             trials.append(replace(trial, seed=seeds[trial.name]))
-        elif not row.measured:
-            what = f"{trial.name}: {_SPARE} more trials did not help: {row.reason}"
+        else:
+            why = "the machine was busy with other work" if row.beside_others else row.reason
+            what = f"{trial.name}: {_SPARE} more trials did not help: {why}"
             failures.append(MeasurementError(what, cure="is the machine busy? Look at the trials' folders"))
     if failures:
         raise failures[0]
@@ -116,10 +119,10 @@ def _live(trial: _Trial, lane: Lane) -> Row:
     arguments = [str(loaded.file), "--fixer", arm.name, "--seed", str(trial.seed), "--no-track"]
     withdraw = arm.name == REFERENCE and not loaded.spec.metadata.control
     try:
-        verdict, took_s = lane.run(*arguments, *(["--withdraw"] if withdraw else []))
+        ran = lane.run(*arguments, *(["--withdraw"] if withdraw else []))
     except MeasurementError as error:
         raise MeasurementError(f"{trial.name}: {error.message}") from None
-    effect = verdict["efficacy"] or {}
+    verdict, effect = ran.verdict, ran.verdict["efficacy"] or {}
     return Row(
         scenario=loaded.spec.metadata.name,
         scenario_hash=verdict["trial"]["scenario_hash"],
@@ -133,7 +136,8 @@ def _live(trial: _Trial, lane: Lane) -> Row:
         reason=verdict["reason"],
         at=now(),
         patch=arm.patch,
-        seconds=round(took_s, 1),
+        seconds=round(ran.seconds, 1),
+        others=round(ran.others, 3),
         trial=verdict["trial"]["id"],
         commit=verdict["trial"]["commit"],
         isolation=verdict["trial"]["isolation"],

@@ -62,7 +62,7 @@ class _File:
         self._advance(chunk)
         *whole, rest = (self._rest + chunk).split(b"\n")
         self._rest = _cut(rest.lstrip(b"\0"))
-        return [*skipped, *(_cut(line) for line in map(_clean, whole) if line)]
+        return [*skipped, *(line for line in map(_told, whole) if line)]
 
     def _is_known(self, descriptor: int) -> bool:
         """Whether what was read last still stands there: a file may be truncated and grow again between two looks."""
@@ -104,17 +104,21 @@ def _telling_lines(descriptor: int, begin: int, end: int) -> list[bytes]:
         at = chunk.find(_TELLING)
         while at >= 0:
             start, stop = chunk.rfind(b"\n", 0, at) + 1, chunk.find(b"\n", at)
-            if start and stop >= 0:
-                found.append(_cut(_clean(chunk[start:stop])))
+            if start and stop >= 0 and (line := _told(chunk[start:stop])):
+                found.append(line)
             if len(found) == _TELLING_LINES:
                 return found
             at = chunk.find(_TELLING, stop) if stop >= 0 else -1
     return found
 
 
-def _clean(line: bytes) -> bytes:
-    """Without the NULs that fill the hole where a file was truncated under its app; empty where nothing is said."""
-    return line.lstrip(b"\0") if line.strip(_SAYS_NOTHING) else b""
+def _told(line: bytes) -> bytes:
+    """What is kept of it, without the NULs that fill the hole where a file was truncated under its app.
+
+    Empty where nothing is said: asked of what is kept, since the rest of a long line is gone by when its end comes.
+    """
+    kept = _cut(line.lstrip(b"\0"))
+    return kept if kept.strip(_SAYS_NOTHING) else b""
 
 
 def _cut(line: bytes) -> bytes:

@@ -67,9 +67,9 @@ def lines_of(content: bytes) -> list[str]:
     """What a reader of the whole file would see."""
     found = []
     for line in content.split(b"\n")[:-1]:
-        if line.strip(b" \t\r\v\f\0."):
-            whole = line.lstrip(b"\0")
-            kept = whole if len(whole) <= LONG else whole[:6144] + b" ... " + whole[-2048:]
+        whole = line.lstrip(b"\0")
+        kept = whole if len(whole) <= LONG else whole[:6144] + b" ... " + whole[-2048:]
+        if kept.strip(b" \t\r\v\f\0."):
             found.append(kept.decode(errors="replace"))
     return found
 

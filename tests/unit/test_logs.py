@@ -74,6 +74,17 @@ def test_of_a_line_that_is_too_long_the_beginning_and_the_end_are_kept(log: Path
     assert " ... " in seen[0] and len(seen[0]) == 8197
 
 
+@pytest.mark.parametrize("looks", [0, 1], ids=["at once", "in two parts"])
+def test_a_long_line_that_says_something_only_where_it_is_cut_says_nothing(log: Path, looks: int) -> None:
+    tail = LogTail([log])
+    with log.open("ab", buffering=0) as app:
+        app.write(b"." * 7000 + b"word" + b"." * 7000)
+        for _ in range(looks):
+            assert tail.read() == []
+        app.write(b"\nnext\n")
+    assert tail.read() == ["next"]
+
+
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.75], ids="marker at {:.0%}".format)
 def test_of_a_flood_most_is_skipped_and_markers_are_kept(log: Path, share: float) -> None:
     before, line = [f"before {number}" for number in range(100)], "y" * 99

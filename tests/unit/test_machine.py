@@ -1,0 +1,66 @@
+"""Whose work keeps the machine busy?"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from harness.experiment.machine import Machine
+
+BURNT_S = 2.0
+BURN = f"import time\nuntil = time.process_time() + {BURNT_S}\nwhile time.process_time() < until: pass"
+DEADLINE_S = 60.0
+
+
+def child() -> None:
+    subprocess.run([sys.executable, "-S", "-c", BURN], check=True)
+
+
+def grandchild() -> None:
+    """Which nobody waits for: its parent is killed when it has ended."""
+    code = (
+        f"import subprocess, sys\nchild = subprocess.Popen([sys.executable, '-S', '-c', {BURN!r}])\nprint(child.pid)\n"
+    )
+    command = [sys.executable, "-c", code + "sys.stdout.flush()\nsys.stdin.read()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        ended(int(process.stdout.readline()))
+        process.kill()
+
+
+def stranger() -> None:
+    """Who started it is gone."""
+    code = f"import subprocess, sys\nprint(subprocess.Popen([sys.executable, '-S', '-c', {BURN!r}], stdout=-3).pid)"
+    ended(int(subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, check=True).stdout))
+
+
+def ended(pid: int) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def theirs_s(work: Callable[[], None]) -> float:
+    """Seconds that others are said to have used meanwhile, without what the rest of the machine was at."""
+    with Machine() as machine:
+        started_s = time.monotonic()
+        work()
+        share, seconds = machine.others(), time.monotonic() - started_s
+    return share * seconds * (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize("work", [child, grandchild])
+def test_what_this_process_has_started_is_its_own(work: Callable[[], None]) -> None:
+    """The machine may be at other work: so it is compared with the same work, done by a stranger."""
+    assert min(theirs_s(work) for _ in range(3)) < min(theirs_s(stranger) for _ in range(3)) - BURNT_S / 2
+
+
+def test_what_a_stranger_does_is_not() -> None:
+    assert theirs_s(stranger) >= 0.7 * BURNT_S
