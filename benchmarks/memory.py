@@ -4,7 +4,8 @@
 
 Each trial is a row of docs/memory.jsonl, which only grows: what is there for the scenario as it is now is not run
 again. `backboard` asks the stand-in on this machine. Printed is a table in Markdown, with 95 % intervals after Wilson;
-INVALID trials are left out of the rates and told. The n-th trials of a scenario meet the same arrivals in all arms.
+what was INVALID, or ran beside other work, is left out of the rates and told. The n-th trials of a scenario meet the
+same arrivals in all arms.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 from harness.errors import MeasurementError
 from harness.experiment.lanes import Lane, side_by_side
+from harness.experiment.machine import MOST_OTHERS
 from harness.loading import load_scenario
 from harness.model.verdict import Outcome
 from harness.retrieval.backboard import standin
@@ -70,9 +72,13 @@ def read(file: Path) -> list[Row]:
 
 
 def lacking(wanted: Sequence[Work], found: Sequence[Row]) -> list[Work]:
-    measured = [row for row in found if row["outcome"] != Outcome.INVALID]
+    measured = [row for row in found if counts(row)]
     there = {(row["version"], row["arm"], row["seed"]) for row in measured}
     return [work for work in wanted if (work.version, work.arm, work.seed) not in there]
+
+
+def counts(row: Row) -> bool:
+    return row["outcome"] != Outcome.INVALID and row["others"] <= MOST_OTHERS
 
 
 def run(works: deque[Work], results: Path, jobs: int, rows: Path) -> None:
@@ -91,7 +97,8 @@ def run(works: deque[Work], results: Path, jobs: int, rows: Path) -> None:
 
 def trial(work: Work, lane: Lane) -> Row:
     options = ("--fixer", "playbook", "--retriever", work.arm, "--seed", str(work.seed), "--no-track")
-    verdict, took_s = lane.run(str(work.scenario), *options)
+    ran = lane.run(str(work.scenario), *options)
+    verdict = ran.verdict
     return {
         "scenario": verdict["trial"]["scenario"],
         "version": verdict["trial"]["scenario_hash"],
@@ -101,7 +108,8 @@ def trial(work: Work, lane: Lane) -> Row:
         "rule": verdict["rule"],
         "attempts": len(verdict["attempts"]),
         "recover_s": verdict["times"]["recover_s"],
-        "took_s": round(took_s, 1),
+        "took_s": round(ran.seconds, 1),
+        "others": round(ran.others, 3),
         "kb": verdict["trial"]["kb"],
         "commit": verdict["trial"]["commit"],
         "trial": verdict["trial"]["id"],
@@ -109,20 +117,20 @@ def trial(work: Work, lane: Lane) -> Row:
 
 
 def table(found: Sequence[Row], arms: Sequence[str]) -> list[str]:
-    """A line an arm: its rate on each scenario and on all, the median recovery of what healed, what was INVALID."""
+    """A line an arm: its rate on each scenario and on all, the median recovery of what healed, what is left out."""
     of_arm: dict[str, list[Row]] = defaultdict(list)
     for row in found:
         of_arm[row["arm"]].append(row)
     scenarios = sorted({row["scenario"] for row in found})
-    lines = [f"| retrieval | {' | '.join(f'`{name}`' for name in scenarios)} | HEALED | recovery, s | INVALID |"]
+    lines = [f"| retrieval | {' | '.join(f'`{name}`' for name in scenarios)} | HEALED | recovery, s | left out |"]
     lines.append("|---" * (len(scenarios) + 4) + "|")
     for arm in (one for one in arms if of_arm[one]):
-        measured = [row for row in of_arm[arm] if row["outcome"] != Outcome.INVALID]
+        measured = [row for row in of_arm[arm] if counts(row)]
         healed = [row for row in measured if row["outcome"] == Outcome.HEALED]
         cells = [share([row for row in measured if row["scenario"] == name]) for name in scenarios]
         took = f"{statistics.median(row['recover_s'] for row in healed):.1f}" if healed else ""
-        invalid = len(of_arm[arm]) - len(measured)
-        lines.append(f"| `{arm}` | {' | '.join(cells)} | {rate(len(healed), len(measured))} | {took} | {invalid} |")
+        out = len(of_arm[arm]) - len(measured)
+        lines.append(f"| `{arm}` | {' | '.join(cells)} | {rate(len(healed), len(measured))} | {took} | {out} |")
     return lines
 
 

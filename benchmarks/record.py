@@ -37,9 +37,9 @@ from harness.model.window import Window
 from harness.services.postgres import Postgres, postgres_running
 from harness.services.supervisor import Supervisor
 from harness.sinks.recorder import Recorder
+from harness.trial.clock import TrialClock
 from harness.trial.watch import Watch
 from harness.trial.world import World
-from harness.wiring import TrialClock
 
 MARKER = "FAULT_DB_TIMEOUT"
 _PATIENCE_S = 30.0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from harness.errors import InputError
+from harness.loading import LoadedScenario
 from harness.plugins import made
 from harness.ports import Retriever
 from harness.retrieval.ablation import PerfectRetriever, PoisonedRetriever, ShuffledRetriever, StaleRetriever
@@ -16,6 +17,7 @@ from harness.retrieval.corpus import Document
 from harness.retrieval.dense import DenseRetriever
 from harness.retrieval.embedding import MiniLM
 from harness.retrieval.hybrid import HybridRetriever
+from harness.retrieval.judged import EVALUATION, answers_of
 from harness.retrieval.lexical import LexicalRetriever
 from harness.retrieval.memory import NoRetriever
 from harness.retrieval.vectors import MemoryVectors, PgVectors, Vectors
@@ -74,6 +76,12 @@ def choose_retriever(name: str, shelf: Shelf) -> Retriever:
         case "lexical":
             return over(documents)
     return _own(name, documents, base)
+
+
+def answers_to(loaded: LoadedScenario) -> tuple[str, ...]:
+    """What was judged to answer this scenario, best first. InputError where nothing was."""
+    assert loaded.kb is not None, "asked for of a knowledge base"
+    return answers_of(loaded.kb / EVALUATION, loaded.spec.metadata.name)
 
 
 def _own(name: str, documents: Sequence[Document], base: KnowledgeBase) -> Retriever:

@@ -6,7 +6,6 @@ import logging
 import os
 import random
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -32,8 +31,7 @@ from harness.model.verdict import Trial
 from harness.ports import Fixer, Retriever, Sink
 from harness.redaction import secrets_in
 from harness.retrieval.base import KnowledgeBase, folder_of, load_base
-from harness.retrieval.judged import EVALUATION, answers_of
-from harness.retrievers import Shelf, choose_retriever
+from harness.retrievers import Shelf, answers_to, choose_retriever
 from harness.services.containment import Containment, Isolation, contained
 from harness.services.supervisor import Child, Supervisor
 from harness.settings import Settings
@@ -44,6 +42,7 @@ from harness.sinks.late import LateSink
 from harness.sinks.tracking import LOG, tracking_command, tracking_env
 from harness.target.process import AppFiles, ProcessTarget
 from harness.target.surroundings import Surroundings
+from harness.trial.clock import TrialClock
 from harness.trial.world import World
 
 logger = logging.getLogger(__name__)
@@ -99,16 +98,10 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
     base = _base(loaded, options, folder)
     database = Database(results=options.results.resolve(), logs=folder / "logs", settings=settings)
     seed = random.randrange(2**31) if options.seed is None else options.seed  # noqa: S311 - a seed is no secret
-    retriever = choose_retriever(
-        options.retriever,
-        Shelf(
-            base=base,
-            database=database.url,
-            learns=options.learn,
-            answers=partial(_answers, loaded),
-            seed=seed,
-        ),
+    shelf = Shelf(
+        base=base, database=database.url, learns=options.learn, answers=partial(answers_to, loaded), seed=seed
     )
+    retriever = choose_retriever(options.retriever, shelf)
     trial = identified(
         trial_id,
         loaded,
@@ -154,12 +147,6 @@ def _base(loaded: LoadedScenario, options: Options, folder: Path) -> KnowledgeBa
         return None
     added = folder_of(options.results.resolve(), options.kb) if options.kb else None
     return load_base(loaded.kb, added, learned=added if added and options.learn else folder / "learned")
-
-
-def _answers(loaded: LoadedScenario) -> tuple[str, ...]:
-    """What was judged to answer this scenario, best first. InputError where nothing was."""
-    assert loaded.kb is not None, "asked for of a knowledge base"
-    return answers_of(loaded.kb / EVALUATION, loaded.spec.metadata.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,19 +241,6 @@ def _longest_s(spec: Scenario) -> float:
     before = steady.warmup_s + 3 * steady.hold_s + max((fault.at_s for fault in spec.method), default=0.0)
     outage = recovery.bite_within_s + spec.detection.within_s + spec.detection.gather_s + recovery.horizon_s
     return before + outage + recovery.observe_s + _LOAD_MARGIN_S
-
-
-class TrialClock:
-    """Seconds since it was made, by the machine's monotonic clock, which all processes on it share."""
-
-    def __init__(self) -> None:
-        self.origin_s = time.monotonic()
-
-    def now(self) -> float:
-        return time.monotonic() - self.origin_s
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 def _patcher(loaded: LoadedScenario) -> Patcher:
