@@ -48,10 +48,11 @@ def _checkouts(folder: Path) -> tuple[list[Path], list[Path]]:
         return git(folder, "-c", "safe.directory=*", *words).splitlines()  # it may be another user's; nothing is run
 
     with contextlib.suppress(GitFailed, ServiceUnavailable):
-        top, common = lines("rev-parse", "--show-toplevel", "--git-common-dir")
+        top, inner = lines("rev-parse", "--show-toplevel", "--git-common-dir")
+        common = (folder / inner).resolve()
         listed = [line.removeprefix(_TREE) for line in lines("worktree", "list", "--porcelain") if _TREE in line[:9]]
         trees = dict.fromkeys(Path(path).resolve() for path in (top, *listed))
-        return [(folder / common).resolve()], list(trees)
+        return [common], [tree for tree in trees if tree != common]  # of a bare one, it is listed, too
     return [], []
 
 

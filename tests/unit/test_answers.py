@@ -74,6 +74,20 @@ def test_in_a_worktree_the_history_and_the_other_worktrees_are_hidden_too(checko
             assert not is_hidden(other / "my-agent", hidden)
 
 
+@pytest.mark.parametrize("kind", ["bare", "apart"])
+def test_a_history_that_lies_elsewhere_is_hidden(checkout: Path, tmp_path: Path, kind: str) -> None:
+    history, linked = tmp_path / "history", tmp_path / "linked"
+    if kind == "bare":
+        git(tmp_path, "clone", "--quiet", "--bare", str(checkout), str(history))
+        git(history, "worktree", "add", "--quiet", str(linked))
+    else:
+        git(tmp_path, "clone", "--quiet", f"--separate-git-dir={history}", str(checkout), str(linked))
+    hidden = answers(loaded_in(linked))
+    assert history in hidden
+    assert linked / "kb" in hidden
+    assert linked not in hidden
+
+
 @pytest.mark.parametrize("place", ["home", "home/deeper", "main"])
 def test_a_home_or_a_checkout_is_never_hidden_as_a_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
