@@ -80,11 +80,18 @@ def run(command: Sequence[str], room: Room, env: Mapping[str, str], *, budget_s:
 
 def view(bwrap: str, hidden: Sequence[Path], room: Room) -> list[str]:
     """The words before a command by which it finds folders empty, and files, too. ``bwrap`` is the program."""
-    there = list(dict.fromkeys(path for path in hidden if path.exists()))
+    there = list(dict.fromkeys(path for path in hidden if _is_there(path)))
     outermost = [path for path in there if not any(other in path.parents for other in there)]
     masks = [word for path in outermost for word in _mask(path)]
     own = ("--tmpfs", str(room.root), "--bind", str(room.own), str(room.own))  # what is hidden may lie around it
     return [bwrap, *_NO_MOUNTS, *_ALL_FILES, *masks, *own, "--chdir", str(room.work), *_OWN_PROCESSES, "--"]
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # in a folder that is closed to us, and so to the program
+        return False
 
 
 def _mask(path: Path) -> tuple[str, ...]:
