@@ -115,7 +115,7 @@ def _leak(
 ) -> str:
     """Where the answer stands in what the fixer is about to get; empty: nowhere. What is sent is kept.
 
-    MeasurementError where it leaked, unless code of a fix has run: that can print what it likes into the log.
+    MeasurementError where it leaked, unless code of a fix has run, live or as a canary: that can print what it likes.
     """
     world = watch.world
     prompt = _prompt(world.fixer, incident, passages, tree, tuple(earlier))
@@ -123,7 +123,7 @@ def _leak(
         world.keep(number, prompt)
     leaks = world.leaks(offered(incident, passages, tree, earlier, prompt=prompt, exposed=world.target.exposed()))
     what = "; ".join(map(str, leaks[:3]))
-    if what and not any(attempt.deployment for attempt in earlier):
+    if what and not any(attempt.deployment or attempt.rule == "canary" for attempt in earlier):
         raise MeasurementError(f"the answer leaked: {what}", cure="rename it, or take it out of what is shown")
     return f"leaked after a fix ran: {what}" if what else ""
 
