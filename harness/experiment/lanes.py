@@ -52,9 +52,8 @@ class Lane:
             if self._stopped.is_set():
                 process.send_signal(signal.SIGINT)
             told, errors = process.communicate()
-            others = machine.others()
         try:
-            return Ran(verdict=dict(json.loads(told)), seconds=time.monotonic() - started, others=others)
+            return Ran(verdict=dict(json.loads(told)), seconds=time.monotonic() - started, others=machine.others)
         except ValueError:
             raise MeasurementError(f"no verdict:\n{errors[-2000:]}") from None
 

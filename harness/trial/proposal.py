@@ -82,7 +82,7 @@ def _require_no_leak(
         world.keep(len(earlier) + 1, prompt)
     leaks = world.leaks(offered(incident, passages, tree, earlier, prompt=prompt, exposed=world.target.exposed()))
     what = "; ".join(map(str, leaks[:3]))
-    if what and any(attempt.deployment for attempt in earlier):
+    if what and any(attempt.deployment or attempt.rule == "canary" for attempt in earlier):
         raise AnswerLeaked(f"leaked after a fix ran: {what}")
     if what:
         raise MeasurementError(f"the answer leaked: {what}", cure="rename it, or take it out of what is shown")

@@ -912,6 +912,20 @@ def test_once_a_fix_has_run_a_leak_costs_the_attempt() -> None:
     assert [attempt.rule for attempt in verdict.attempts] == ["", "leak", "leak"]
 
 
+def test_once_a_canary_has_run_a_leak_costs_the_attempt() -> None:
+    """What it printed before it failed is told to the fixer, and may be the answer."""
+    simulation = Simulation(AnsweringFixer(USELESS, fix()))
+
+    def canary(_tree: object) -> None:
+        raise FixRefused("the canary printed test_words", rule="canary")
+
+    simulation.target.canary = canary
+    simulation.leaks = lambda offer: leak(offer) if "AttemptEnded" in simulation.sink.types else ()
+    verdict = simulation.run()
+    assert verdict.outcome is Outcome.NOT_HEALED
+    assert [attempt.rule for attempt in verdict.attempts] == ["canary", "leak", "leak"]
+
+
 def test_secrets_reach_neither_fixer_nor_record() -> None:
     fixer = AnsweringFixer(USELESS, fix())
     simulation = Simulation(fixer, says=f"ERROR cannot sign in with {SECRET}")
