@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.kb_analyse import command as analyse
 from harness.errors import HarnessError
 
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -22,6 +23,9 @@ def command() -> None:
       harness kb search connection pool timed out
       harness kb seed
     """
+
+
+command.add_command(analyse)
 
 
 @command.command("search")
