@@ -62,7 +62,9 @@ def main() -> None:
             for kind, fixer in FIXERS.items():
                 log = Path(name) / f"{number}-{len(took)}-{kind}.log"
                 measured = Measurement(postgres.url(postgres.home), log, apps, f"{number}-{kind}")
-                took[kind].add(measured.run(fixer, given.fixer_s))
+                once = measured.run(fixer, given.fixer_s)
+                print(f"round {number + 1}, {kind}: p50 {{:.1f}} ms, p99 {{:.1f}} ms".format(*_p50_p99(once.whole_ms)))
+                took[kind].add(once)
     report(took)
 
 
