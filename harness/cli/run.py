@@ -34,7 +34,7 @@ from harness.sinks.journal import verdict_json
 )
 @click.option(
     "--replay",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path, file_okay=False),
     help="Folder of an earlier trial: the model's answers are taken from there, without key and network. "
     "Without --fixer, the one that was recorded.",
 )
