@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from statistics import fmean
 
@@ -20,6 +21,7 @@ DEPTH = 10  # passages that are asked for: the reciprocal rank is looked for amo
 MEASURES = ("nDCG@5", "MRR", "recall@5")
 
 Make = Callable[[], Retriever]
+Tell = Callable[[str, int, int], None]  # of an arm: its name, how many queries are answered, of how many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +70,19 @@ class _Searched:
     latency: Latency
 
 
-def evaluate(makers: Mapping[str, Make], judged: Sequence[Judged], *, seed: int = 1) -> Evaluation:
+def _silent(name: str, done: int, of: int) -> None:
+    """Tells nobody."""
+
+
+def evaluate(
+    makers: Mapping[str, Make], judged: Sequence[Judged], *, seed: int = 1, tell: Tell = _silent
+) -> Evaluation:
     """Ask each retriever all queries. ``seed`` is that of the intervals; the retrievers get none.
 
-    A retriever is made, prepared and asked, then the next: none is measured while another one works.
+    A retriever is made, prepared and asked, then the next: none is measured while another one works. ``tell`` is called
+    before an arm is prepared, and after each answer.
     """
-    searched = {name: _searched(make, judged) for name, make in makers.items()}
+    searched = {name: _searched(make, judged, partial(tell, name)) for name, make in makers.items()}
     sources = [each.source for each in judged]
     return Evaluation(
         queries=len(judged),
@@ -105,14 +114,15 @@ def evaluate(makers: Mapping[str, Make], judged: Sequence[Judged], *, seed: int 
     )
 
 
-def _searched(make: Make, judged: Sequence[Judged]) -> _Searched:
+def _searched(make: Make, judged: Sequence[Judged], tell: Callable[[int, int], None]) -> _Searched:
+    tell(0, len(judged))
     began = time.perf_counter()
     retriever = make()
     retriever.prepare()
     prepare_ms = 1000 * (time.perf_counter() - began)
     values: dict[str, list[float]] = {measure: [] for measure in MEASURES}
     taken_ms = []
-    for each in judged:
+    for done, each in enumerate(judged, start=1):
         incident = each.query.incident
         began = time.perf_counter()
         passages = retriever.retrieve(incident, DEPTH)
@@ -125,6 +135,7 @@ def _searched(make: Make, judged: Sequence[Judged]) -> _Searched:
         )
         for measure, value in zip(MEASURES, found, strict=True):
             values[measure].append(value)
+        tell(done, len(judged))
     p50_ms, p95_ms = np.quantile(taken_ms, [0.5, 0.95])
     return _Searched(values=values, latency=Latency(prepare_ms=prepare_ms, p50_ms=float(p50_ms), p95_ms=float(p95_ms)))
 
