@@ -95,6 +95,11 @@ def answers_of(folder: Path, scenario: str) -> tuple[str, ...]:
     return tuple(ids)
 
 
+def splits_of(folder: Path) -> dict[str, Split]:
+    """On which side each judged scenario stands, by name. InputError names the file and what is wrong in it."""
+    return {name: origin.split for name, origin in _origins(folder / JUDGMENTS).items()}
+
+
 def load_judged(folder: Path, known: Collection[str]) -> tuple[Judged, ...]:
     """All queries. ``known``: the ids of the documents that are searched.
 
