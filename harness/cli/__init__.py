@@ -14,12 +14,12 @@ from harness.errors import HarnessError
 
 _COMMANDS = {  # name -> (module, what `harness --help` says of it)
     "run": ("harness.cli.run", "Run one trial of a scenario, from fault to verdict."),
-    "demo": ("harness.cli.demo", "Run one trial with a stand-in of a model: no key, no cost, no network."),
+    "demo": ("harness.cli.demo", "Run one trial with a stand-in of a model, without a key."),
     "validate": ("harness.cli.validate", "Check scenario files without starting anything."),
     "resume": ("harness.cli.resume", "Give a verdict and a record to each trial that was cut short."),
     "rejudge": ("harness.cli.rejudge", "Judge the trial in a folder again by today's rules."),
     "list": ("harness.cli.list", "List scenarios, fixers and retrievers."),
-    "kb": ("harness.cli.kb", "Search the knowledge base."),
+    "kb": ("harness.cli.kb", "Search the knowledge base, and measure how well."),
     "ui": ("harness.cli.ui", "Open MLflow on the results."),
     "doctor": ("harness.cli.doctor", "Tell what this machine has and what it lacks."),
 }
