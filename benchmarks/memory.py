@@ -4,7 +4,7 @@
 
 Each trial is a row of docs/memory.jsonl, which only grows: what is there for the scenario as it is now is not run
 again. `backboard` asks the stand-in on this machine. Printed is a table in Markdown, with 95 % intervals after Wilson;
-what was INVALID, or ran beside other work, is left out of the rates and told. The n-th trials of a scenario meet the
+what was INVALID is left out of the rates and told. The n-th trials of a scenario meet the
 same arrivals in all arms.
 """
 
@@ -22,7 +22,6 @@ from typing import Any
 
 from harness.errors import MeasurementError
 from harness.experiment.lanes import Lane, side_by_side
-from harness.experiment.machine import MOST_OTHERS
 from harness.loading import load_scenario
 from harness.model.verdict import Outcome
 from harness.retrieval.backboard import standin
@@ -78,7 +77,7 @@ def lacking(wanted: Sequence[Work], found: Sequence[Row]) -> list[Work]:
 
 
 def counts(row: Row) -> bool:
-    return row["outcome"] != Outcome.INVALID and row["others"] <= MOST_OTHERS
+    return row["outcome"] != Outcome.INVALID
 
 
 def run(works: deque[Work], results: Path, jobs: int, rows: Path) -> None:
@@ -109,7 +108,7 @@ def trial(work: Work, lane: Lane) -> Row:
         "attempts": len(verdict["attempts"]),
         "recover_s": verdict["times"]["recover_s"],
         "took_s": round(ran.seconds, 1),
-        "others": round(ran.others, 3),
+        "judge": verdict["judge"],
         "kb": verdict["trial"]["kb"],
         "commit": verdict["trial"]["commit"],
         "trial": verdict["trial"]["id"],

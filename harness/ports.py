@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from harness.model.busy import Busy
 from harness.model.event import Event
 from harness.model.fix import Attempt, Fix
 from harness.model.incident import Incident, Passage
@@ -33,6 +34,10 @@ class Target(Protocol):
     def rollback(self) -> Deployment: ...  # to the last release
     def logs(self) -> Sequence[str]: ...  # lines written since the last call
     def exposed(self) -> Iterable[tuple[str, bytes]]: ...  # all that its source tells beside its text: names, history
+
+
+class Machine(Protocol):
+    def busy(self) -> Sequence[Busy]: ...  # what other work took by now, in order; none: it cannot be told
 
 
 class Traffic(Protocol):

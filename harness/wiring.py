@@ -32,7 +32,8 @@ from harness.ports import Fixer, Retriever, Sink
 from harness.redaction import secrets_in
 from harness.retrieval.base import KnowledgeBase, folder_of, load_base
 from harness.retrievers import Shelf, answers_to, choose_retriever
-from harness.services.containment import Containment, Isolation, contained
+from harness.services.containment import Containment, Isolation, contained, on_this_machine
+from harness.services.machine import Machine, MemoryMachine
 from harness.services.supervisor import Child, Supervisor
 from harness.settings import Settings
 from harness.sinks.console import Console
@@ -197,6 +198,7 @@ def _world(loaded: LoadedScenario, options: Options, settings: Settings, made: _
         scenario=spec,
         clock=clock,
         services=partial(made.database.running, made.supervisor, made.recorder),
+        machine=partial(_machine, settings, clock),
         target=target,
         load=load,
         faults=tuple(
@@ -218,6 +220,12 @@ def _world(loaded: LoadedScenario, options: Options, settings: Settings, made: _
         emit=emit,
         utc_now=utc_now,
     )
+
+
+def _machine(settings: Settings, clock: TrialClock) -> Machine | MemoryMachine:
+    """Where a service that was not started by us runs here, its work for the app can't be told from that of others."""
+    given = [url for url in (settings.database_url, settings.redis_url) if url]
+    return MemoryMachine() if any(map(on_this_machine, given)) else Machine(clock.now, root=settings.lanes)
 
 
 def _needles(loaded: LoadedScenario) -> Needles:

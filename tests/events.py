@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+from harness.model.busy import Busy
 from harness.model.event import (
     AttemptEnded,
     BaselineHeld,
@@ -21,6 +22,7 @@ from harness.model.event import (
     IncidentAnalyzed,
     IncidentCreated,
     IncidentResolved,
+    MachineWatched,
     PhaseStarted,
     RolledBack,
     SignalSeen,
@@ -263,6 +265,7 @@ def healed(what: Trial | None = None, *, logs: tuple[str, ...] = ()) -> list[Eve
         PhaseStarted(at_s=34.0, name="checks"),
         ChecksRan(at_s=34.5, moment="after", results=verdict(Outcome.HEALED).checks[1:]),
         FixWithdrawn(at_s=34.9, harm="checkout-fast broken: 28 of 30 arrivals bad in 2 windows"),
+        MachineWatched(at_s=34.95, busy=(Busy(start_s=1.0, end_s=2.0, others=0.02),)),
         FailureLearnt(at_s=35.0, incident_id="inc-7f3a", attempt=1, document_id="inc-7f3a-not"),
         IncidentResolved(at_s=35.0, incident_id="inc-7f3a", document_id="inc-7f3a-learnt"),
         TrialEnded(

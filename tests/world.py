@@ -12,6 +12,7 @@ from harness.fixing.guard import apply
 from harness.leaks.offer import Offer
 from harness.leaks.scan import Leak
 from harness.load.memory import MemoryLoad, MemoryTraffic, Quality
+from harness.model.busy import Busy
 from harness.model.fix import Attempt, Cost, Fix, Flag, WriteFile
 from harness.model.incident import Incident, Passage
 from harness.model.scenario import Scenario
@@ -20,6 +21,7 @@ from harness.model.verdict import CheckResult, Moment, Trial, Verdict
 from harness.model.window import Window
 from harness.ports import Check, Fixer, Sink
 from harness.retrieval.memory import MemoryRetriever
+from harness.services.machine import MemoryMachine
 from harness.sinks.memory import MemorySink
 from harness.target.memory import MemoryTarget
 from harness.trial.run import run_trial
@@ -204,6 +206,7 @@ class Simulation:
     look: Callable[[], None] = lambda: None
     review: Callable[[SourceTree, SourceTree], tuple[Flag, ...]] = lambda before, after: ()
     withdraw: bool = False
+    busy: tuple[Busy, ...] = ()
     leaks: Callable[[Offer], Sequence[Leak]] = lambda offer: ()
     emit: Sink | None = None
     clock: SimulatedClock = field(default_factory=SimulatedClock)
@@ -259,6 +262,7 @@ class Simulation:
             scenario=spec,
             clock=self.clock,
             services=lambda: noted(self.notes.append, "services"),
+            machine=lambda: MemoryMachine(self.busy),
             target=self.target,
             load=WatchfulLoad(load, self.notes.append, lambda: self.look()),
             faults=(self.fault,) * len(spec.method),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.errors import MeasurementError
-from harness.experiment.machine import Machine
 
 Work = TypeVar("Work")
 Made = TypeVar("Made")
@@ -25,11 +25,8 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """``others``: the share of all processors that went to work which is none of ours."""
-
     verdict: dict[str, Any]
     seconds: float
-    others: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,16 +41,14 @@ class Lane:
         """`harness run` with these arguments. MeasurementError where it gave no verdict."""
         command = [sys.executable, "-P", "-m", "harness", "run", *arguments, "--results", str(self.results), "--json"]
         started = time.monotonic()
-        with (
-            Machine() as machine,
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
-        ):
+        env = os.environ | {"HARNESS_LANES": str(os.getpid())}  # who runs beside it is not other work
+        with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             self._running[:] = [process]
             if self._stopped.is_set():
                 process.send_signal(signal.SIGINT)
             told, errors = process.communicate()
         try:
-            return Ran(verdict=dict(json.loads(told)), seconds=time.monotonic() - started, others=machine.others)
+            return Ran(verdict=dict(json.loads(told)), seconds=time.monotonic() - started)
         except ValueError:
             raise MeasurementError(f"no verdict:\n{errors[-2000:]}") from None
 

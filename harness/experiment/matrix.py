@@ -37,7 +37,6 @@ def lines(rows: Sequence[Row]) -> list[str]:
     return [
         *told,
         f"false accepts {whole.false_accepts}   false rejects {whole.false_rejects}   INVALID {whole.invalid}",
-        *([f"beside other work, not counted: {whole.beside_others}"] if whole.beside_others else []),
         *wrong,
     ]
 
@@ -55,11 +54,6 @@ def page(rows: Sequence[Row], older: int) -> str:
                 ("good fixes refused", str(whole.false_rejects), "reference trials, and controls left alone"),
                 ("ended by itself", str(whole.self_recovery), "no-op trials of outages"),
                 ("not to be measured", str(whole.invalid), f"{len(rows)} trials"),
-                (
-                    "beside other work",
-                    str(whole.beside_others),
-                    "trials on a machine that was kept busy: not counted",
-                ),
                 ("wrong fixes tried", str(whole.cheats.n), f"{whole.cheats_live} of them live, under load"),
                 ("rows of older versions", str(older), "in the file, and not counted here"),
             ],

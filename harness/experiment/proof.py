@@ -12,7 +12,6 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import InputError
-from harness.experiment.machine import MOST_OTHERS
 from harness.model.verdict import Outcome
 from harness.stats.intervals import Rate, rate
 
@@ -42,16 +41,11 @@ class Row:
     cohens_h: float | None = None
     ended_by_itself: bool | None = None
     harm_returned: bool | None = None
-    others: float | None = None  # the share of all processors that other work took meanwhile; None: not looked at
+    others: float | None = None  # by judge 2, which left it to the proof: what other work took; INVALID above 0.2
 
     @property
     def measured(self) -> bool:
-        return self.outcome is not Outcome.INVALID and self.how != "absent" and not self.beside_others
-
-    @property
-    def beside_others(self) -> bool:
-        """Whether other work kept the machine so busy that no outcome, wanted or not, says anything."""
-        return self.others is not None and self.others > MOST_OTHERS
+        return self.outcome is not Outcome.INVALID and self.how != "absent"
 
     @property
     def as_it_must(self) -> bool:
@@ -76,7 +70,6 @@ class Summary:
     cheats: Rate
     cheats_live: int
     invalid: int
-    beside_others: int  # trials
     effect: float | None  # median Cohen's h
 
 
@@ -116,7 +109,7 @@ def summary(found: Sequence[Row]) -> Summary:
     noop, reference = ([row for row in measured if row.arm == arm] for arm in (NOOP, REFERENCE))
     cheats = [row for row in measured if row.arm.startswith(CHEAT)]
     floor = [*cheats, *(row for row in noop if not row.control)]
-    outages = [row for row in found if row.arm == NOOP and not row.control and not row.beside_others]
+    outages = [row for row in found if row.arm == NOOP and not row.control]
     untouched = [row for row in outages if row.ended_by_itself is not None]
     effects = sorted(row.cohens_h for row in measured if row.cohens_h is not None and row.how == "live")
     return Summary(
@@ -129,7 +122,6 @@ def summary(found: Sequence[Row]) -> Summary:
         cheats=_share(cheats),
         cheats_live=sum(row.how == "live" for row in cheats),
         invalid=sum(row.outcome is Outcome.INVALID for row in found),
-        beside_others=sum(row.beside_others for row in found),
         effect=effects[len(effects) // 2] if effects else None,
     )
 

@@ -99,15 +99,14 @@ def _run(trials: deque[_Trial], plan: Plan, tell: Callable[[str], None]) -> Iter
             failures.append(error)
             continue
         yield row
-        if row.measured or (row.beside_others and row.as_it_must):
-            continue  # what came out right on a busy machine is not counted, and nothing to be worried about
+        if row.measured:
+            continue
         if spares[trial.name]:
             spares[trial.name] -= 1
             seeds[trial.name] += 1
             trials.append(replace(trial, seed=seeds[trial.name]))
         else:
-            why = "the machine was busy with other work" if row.beside_others else row.reason
-            what = f"{trial.name}: {_SPARE} more trials did not help: {why}"
+            what = f"{trial.name}: {_SPARE} more trials did not help: {row.reason}"
             failures.append(MeasurementError(what, cure="is the machine busy? Look at the trials' folders"))
     if failures:
         raise failures[0]
@@ -137,7 +136,6 @@ def _live(trial: _Trial, lane: Lane) -> Row:
         at=now(),
         patch=arm.patch,
         seconds=round(ran.seconds, 1),
-        others=round(ran.others, 3),
         trial=verdict["trial"]["id"],
         commit=verdict["trial"]["commit"],
         isolation=verdict["trial"]["isolation"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.model.busy import Busy
 from harness.model.fix import Attempt, Fix
 from harness.model.incident import Incident, Passage, Signal
 from harness.model.source import Deployment
@@ -172,6 +173,15 @@ class FixWithdrawn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MachineWatched:
+    """How busy other work kept the machine while the trial was measured; empty: it was not looked at."""
+
+    at_s: float
+    busy: tuple[Busy, ...]
+    type: Literal["MachineWatched"] = "MachineWatched"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentResolved:
     """The checks have passed: the trial is healed, and what was learnt is indexed under ``document_id``."""
 
@@ -236,6 +246,7 @@ Event = (
     | ChecksRan
     | FaultsChecked
     | FixWithdrawn
+    | MachineWatched
     | FailureLearnt
     | IncidentResolved
     | TrialFailed

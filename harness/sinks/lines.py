@@ -22,6 +22,7 @@ from harness.model.event import (
     IncidentAnalyzed,
     IncidentCreated,
     IncidentResolved,
+    MachineWatched,
     PhaseStarted,
     RolledBack,
     SignalSeen,
@@ -90,6 +91,8 @@ def line(event: Event) -> str:
             return f"faults still on: {_passed(results)}"
         case FixWithdrawn():
             return f"the fix was taken away again: {one_line(event.harm) or 'no harm came back'}"
+        case MachineWatched(busy=busy):
+            return f"other work took {max(each.others for each in busy):.0%} at worst" if busy else "not looked at"
         case TrialFailed():
             return f"not to be measured: {one_line(event.reason)}"
         case TrialInterrupted():

@@ -12,6 +12,7 @@ from harness.trial.facts import Facts
 
 _LAG_LIMIT_MS = 100.0  # a generator that sends later than this is not believed ...
 _LAG_SHARE = 0.1  # ... when it does so in more than this share of windows
+_MOST_OTHERS = 0.2  # of all processors: on two, a trial leaves little more than half to others
 _LEAST_EFFECT = 0.2  # Cohen's h that is called small: less is no outage
 _MORE_WRONG = 0.05  # share of wrong answers over the baseline's that a route may have after a fix
 _SLOWER, _SLOWER_MS = 2.0, 100.0  # a route without an objective: so many times the baseline's p95, and so much more
@@ -43,6 +44,23 @@ def efficacy(facts: Facts, run: Run | None) -> Efficacy | None:
         ended_by_itself=run is not None and not _deployed(facts),
         harm_returned=None if facts.withdrawn is None else bool(facts.withdrawn),
     )
+
+
+def machine_was_free(facts: Facts) -> CheckResult:
+    """Neither a late app nor an app in time says anything of a fix where other work takes the processors.
+
+    What is taken while a fixer thinks is left out.
+    """
+    name = "machine was free"
+    seen = [each for each in facts.busy if not facts.proposing(each.start_s)]
+    if not seen:
+        return CheckResult(name=name, passed=True, evidence="it was not looked at what else ran")
+    share = sum(each.others * (each.end_s - each.start_s) for each in seen) / sum(
+        each.end_s - each.start_s for each in seen
+    )
+    worst = max(each.others for each in seen)
+    evidence = f"other work took {share:.0%} of the processors, {worst:.0%} at worst; {_MOST_OTHERS:.0%} is too much"
+    return CheckResult(name=name, passed=share <= _MOST_OTHERS, evidence=evidence)
 
 
 def load_was_honest(scenario: Scenario, facts: Facts) -> CheckResult:

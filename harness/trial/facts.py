@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from harness.model.busy import Busy
 from harness.model.event import (
     AttemptEnded,
     BaselineHeld,
@@ -14,6 +15,7 @@ from harness.model.event import (
     FaultInjected,
     FaultsChecked,
     FixWithdrawn,
+    MachineWatched,
     PhaseStarted,
     SignalSeen,
     TrialFailed,
@@ -42,6 +44,7 @@ class Facts:
     faults: tuple[CheckResult, ...] = ()  # was each fault still on at the end?
     functional: tuple[tuple[Moment, CheckResult], ...] = ()  # the hidden checks
     withdrawn: str | None = None  # what broke once the fix was taken away; empty: nothing did
+    busy: tuple[Busy, ...] = ()  # what other work took of the machine; empty: it was not looked at
     failure: str = ""  # why it could not be measured
     interrupted: str = ""  # who or what ended the trial before its time
     ended_s: float
@@ -54,6 +57,10 @@ class Facts:
     def fix_ran_s(self) -> float | None:
         """From when on code of a fix may have run, as a canary or live: then the fixer answers for what goes wrong."""
         return self.began("deploy")
+
+    def proposing(self, at_s: float) -> bool:
+        """Whether a fixer was thinking then: a model on this machine may take all that it can."""
+        return any(each.name == "propose" and each.start_s <= at_s < each.end_s for each in self.phases)
 
     def checked(self, moment: Moment) -> tuple[CheckResult, ...]:
         return tuple(result for when, result in self.functional if when == moment)
@@ -105,6 +112,8 @@ def _told(facts: Facts, event: Event) -> Facts:
             return replace(facts, functional=(*facts.functional, *((event.moment, each) for each in event.results)))
         case FixWithdrawn():
             return replace(facts, withdrawn=event.harm)
+        case MachineWatched():
+            return replace(facts, busy=event.busy)
         case TrialFailed():
             return replace(facts, failure=event.reason)
         case TrialInterrupted():

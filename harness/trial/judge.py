@@ -11,7 +11,7 @@ from harness.trial import criteria, slo
 from harness.trial.criteria import Run
 from harness.trial.facts import Facts
 
-JUDGE: Final = "2"  # of the rules below: raised whenever the same facts may get another verdict
+JUDGE: Final = "3"  # of the rules below: raised whenever the same facts may get another verdict
 
 Decision = tuple[Outcome, str, str]  # with its rule, for machines, and its reason, for people
 
@@ -58,6 +58,7 @@ def judge(scenario: Scenario, facts: Facts) -> Verdict:
 
 def _checks(scenario: Scenario, facts: Facts, run: Run | None, effect: Efficacy | None) -> tuple[CheckResult, ...]:
     return (
+        criteria.machine_was_free(facts),
         criteria.load_was_honest(scenario, facts),
         criteria.baseline_held(facts),
         criteria.fault_bit(facts, effect),
@@ -75,6 +76,7 @@ def _checks(scenario: Scenario, facts: Facts, run: Run | None, effect: Efficacy 
 
 def _control_checks(scenario: Scenario, facts: Facts, run: Run | None) -> tuple[CheckResult, ...]:
     return (
+        criteria.machine_was_free(facts),
         criteria.load_was_honest(scenario, facts),
         criteria.baseline_held(facts),
         criteria.detected(facts),
@@ -85,6 +87,8 @@ def _control_checks(scenario: Scenario, facts: Facts, run: Run | None) -> tuple[
 
 
 def _of_failure(facts: Facts) -> Decision:
+    if not (free := criteria.machine_was_free(facts)).passed:
+        return Outcome.INVALID, _slug(free.name), f"{facts.failure}; {_told(free)}"
     if facts.fix_ran_s is None:
         return Outcome.INVALID, "not-measured", facts.failure
     why = f"code of a fix had run, and from then on it could not be measured: {facts.failure}"
@@ -96,6 +100,7 @@ def _of_outage(facts: Facts, checks: tuple[CheckResult, ...], run: Run | None) -
     touched = facts.fix_ran_s is not None
     # once its code has run, a fixer answers for what goes wrong: it must not be able to void its own failures
     voids = [
+        "machine was free",
         "load was honest",
         "baseline held",
         "fault bit",
@@ -130,7 +135,7 @@ def _not_healed(facts: Facts, first: CheckResult) -> Decision:
 
 def _of_control(facts: Facts, checks: tuple[CheckResult, ...]) -> Decision:
     failed = {check.name: check for check in checks if not check.passed}
-    for name in ("load was honest", "baseline held", "ended by itself"):
+    for name in ("machine was free", "load was honest", "baseline held", "ended by itself"):
         if name in failed:
             return Outcome.INVALID, _slug(name), _told(failed[name])
     for name in ("detector kept quiet", "nothing was mended"):

@@ -17,6 +17,7 @@ from harness.model.event import (
     FaultsChecked,
     FixWithdrawn,
     IncidentResolved,
+    MachineWatched,
     TrialEnded,
     TrialFailed,
     TrialInterrupted,
@@ -99,11 +100,14 @@ def _trial(watch: Watch, settled: list[Window]) -> Incident | None:
         watch.secrets = endpoints.secrets
         stack.callback(lambda: settled.extend(watch.settled()))  # once the load has ended
         watch.watching(stack.enter_context(world.load.running(endpoints)))
+        machine = stack.enter_context(world.machine())
         try:
             incident = _measure(watch, stack, endpoints)
         except BaseException:
             watch.phase("abandon")  # whoever reads the journal must not take it for a whole measurement
             raise
+        finally:
+            world.emit(MachineWatched(at_s=world.clock.now(), busy=tuple(machine.busy())))
         watch.phase("teardown")
         return incident
 

@@ -12,7 +12,7 @@ from harness.model.fix import Fix, Flag
 from harness.model.scenario import Scenario
 from harness.model.source import SourceTree
 from harness.model.verdict import Trial
-from harness.ports import Check, Clock, Fault, Fixer, Load, Retriever, Sink, Target
+from harness.ports import Check, Clock, Fault, Fixer, Load, Machine, Retriever, Sink, Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,7 @@ class World:
     scenario: Scenario
     clock: Clock
     services: Callable[[], AbstractContextManager[None]]  # up before anything else, down last
+    machine: Callable[[], AbstractContextManager[Machine]]  # watched while the trial is measured
     target: Target
     load: Load
     faults: tuple[Fault, ...]  # in the order of scenario.method

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from harness.model.busy import Busy
 from harness.model.fix import Attempt, AttemptOutcome, Cost, Fix, Flag, Severity, WriteFile
 from harness.model.incident import Signal
 from harness.model.source import Deployment
@@ -99,8 +100,17 @@ def test_what_recovered_under_the_fault_and_holds_is_healed() -> None:
     verdict = judged()
     assert verdict.outcome is Outcome.HEALED and all(each.passed for each in verdict.checks)
     assert [each.name for each in verdict.checks] == [
-        *("load was honest", "baseline held", "fault bit", "fault still on (memory)", "detected", "review"),
-        *("recovered", "throughput kept", "no relapse", "route browse kept", "route buy kept", "words come"),
+        *("machine was free", "load was honest", "baseline held", "fault bit", "fault still on (memory)"),
+        *(
+            "detected",
+            "review",
+            "recovered",
+            "throughput kept",
+            "no relapse",
+            "route browse kept",
+            "route buy kept",
+            "words come",
+        ),
     ]
     assert check(verdict, "detected").evidence == "burn rate at +2.5 s, marker at +1.5 s"
     assert check(verdict, "recovered").evidence == "3 good windows in a row of 1 s from +8.0 s to +11.0 s"
@@ -164,6 +174,46 @@ def test_a_generator_that_sends_too_late_too_often_is_not_believed(late: int, ou
     verdict = judged(windows=windows)
     assert verdict.outcome is outcome
     assert check(verdict, "load was honest").evidence == f"{late} of 15 windows sent over 100 ms late, worst 101 ms"
+
+
+def busy(*shares: float) -> tuple[Busy, ...]:
+    """One second each, from 2 on."""
+    return tuple(Busy(start_s=2.0 + n, end_s=3.0 + n, others=share) for n, share in enumerate(shares))
+
+
+@pytest.mark.parametrize(("shares", "free"), [((0.4, 0.0), True), ((0.4, 0.0, 0.3), False), ((), True)])
+def test_a_machine_that_is_busy_with_other_work_speaks_neither_for_a_fix_nor_against_it(
+    shares: tuple[float, ...], free: bool
+) -> None:
+    sick = {"windows": STILL_SICK, "attempts": (attempt(1, "not_recovered"),), "phases": TOUCHED_IN_VAIN}
+    for changes, outcome in (({}, Outcome.HEALED), (sick, Outcome.NOT_HEALED)):
+        verdict = judged(busy=busy(*shares), **changes)
+        assert verdict.outcome is (outcome if free else Outcome.INVALID)
+        assert check(verdict, "machine was free").passed is free
+    if not free:
+        assert verdict.rule == "machine-was-free"
+        assert verdict.reason.startswith("machine was free: no: other work took 23% of the processors, 40% at worst")
+
+
+def test_the_shares_are_weighed_by_their_seconds() -> None:
+    long = Busy(start_s=2.0, end_s=11.0, others=0.1)
+    assert judged(busy=(long, Busy(start_s=11.0, end_s=12.0, others=1.0))).outcome is Outcome.HEALED
+
+
+def test_a_model_on_this_machine_may_think_as_hard_as_it_likes() -> None:
+    thinking = (*FIXED, Phase(name="propose", start_s=11.0, end_s=14.0))
+    model = tuple(Busy(start_s=11.0 + n, end_s=12.0 + n, others=1.0) for n in range(3))
+    assert judged(busy=(*busy(0.1), *model)).outcome is Outcome.INVALID
+    assert judged(busy=(*busy(0.1), *model), phases=thinking).outcome is Outcome.HEALED
+
+
+def test_what_could_not_be_measured_on_a_busy_machine_is_nobodys_fault() -> None:
+    """Else, once code of a fix had run, its fixer would answer for it."""
+    failed = judged(failure="the checks took longer than 120 s")
+    assert (failed.outcome, failed.rule) == (Outcome.NOT_HEALED, "not-measured-after-the-fix")
+    failed = judged(failure="the checks took longer than 120 s", busy=busy(0.5))
+    assert (failed.outcome, failed.rule) == (Outcome.INVALID, "machine-was-free")
+    assert failed.reason.startswith("the checks took longer than 120 s; machine was free: no: ")
 
 
 OFF = CheckResult(name="fault still on (memory)", passed=False, evidence="on is False")

@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import psutil
 import pytest
 
-from harness.experiment.machine import Machine
+from harness.services.machine import Machine
 
 BURNT_S = 2.0
 BURN = f"import time\nuntil = time.process_time() + {BURNT_S}\nwhile time.process_time() < until: pass"
@@ -49,11 +50,12 @@ def ended(pid: int) -> None:
 
 def theirs_s(work: Callable[[], None]) -> float:
     """Seconds that others are said to have used meanwhile, without what the rest of the machine was at."""
-    with Machine() as machine:
-        started_s = time.monotonic()
+    with Machine(time.monotonic) as machine:
         work()
-        seconds = time.monotonic() - started_s
-    return machine.others * seconds * (os.cpu_count() or 1)
+        time.sleep(1.2)  # it looks each second
+    seen = machine.busy()
+    assert all(one.end_s == other.start_s for one, other in pairwise(seen))
+    return sum(each.others * (each.end_s - each.start_s) for each in seen) * (os.cpu_count() or 1)
 
 
 @pytest.mark.parametrize("work", [child, grandchild])
@@ -65,3 +67,20 @@ def test_what_this_process_has_started_is_its_own(work: Callable[[], None]) -> N
 def test_what_a_stranger_does_is_not() -> None:
     """What it used in its last second may be missed."""
     assert theirs_s(stranger) >= 0.4 * BURNT_S
+
+
+def test_trials_side_by_side_are_no_strangers_to_one_another() -> None:
+    """The one in which they were started is the root of all."""
+    code = f"""
+import subprocess, sys, time
+from harness.services.machine import Machine
+with Machine(time.monotonic, root={os.getpid()}) as machine:
+    sys.stdin.read()
+print(sum(each.others * (each.end_s - each.start_s) for each in machine.busy()) * {os.cpu_count() or 1})
+"""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as one:
+        child()
+        time.sleep(1.2)
+        told, _ = one.communicate("")
+    assert float(told) < theirs_s(stranger) - BURNT_S / 4

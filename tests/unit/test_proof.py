@@ -99,17 +99,6 @@ def test_false_accepts_and_rejects_are_counted_over_what_was_measured() -> None:
     assert "| `wins` | slow_words | live | HEALED | `not-recovered` |" in page
 
 
-def test_what_ran_beside_other_work_is_counted_neither_for_nor_against_anybody() -> None:
-    busy = [row(others=0.4, outcome=Outcome.HEALED), row("reference", others=0.4), row("cheat:c", others=0.4)]
-    found = [*busy, row(others=0.01), row("reference", Outcome.HEALED, others=0.19)]
-    told = summary(found)
-    assert (told.false_accepts.hits, told.false_accepts.n) == (0, 1)
-    assert (told.false_rejects.hits, told.false_rejects.n) == (0, 1)
-    assert (told.self_recovery.n, told.beside_others) == (1, 3)
-    assert "beside other work, not counted: 3" in matrix.lines(found) and "WRONG" not in "".join(matrix.lines(found))
-    assert "| beside other work | 3 |" in matrix.page(found, older=0)
-
-
 def test_a_control_among_the_scenarios_changes_nothing_for_the_others() -> None:
     """To do nothing is the floor of an outage and the ceiling of a control, also where both are summed up."""
     outage = [row(), row(outcome=Outcome.HEALED), row("reference", Outcome.HEALED)]

@@ -15,6 +15,7 @@ from harness.fixing.scripted import NoopFixer, ScriptedFixer
 from harness.leaks.offer import Offer
 from harness.leaks.scan import Leak
 from harness.load.memory import Quality
+from harness.model.busy import Busy
 from harness.model.event import (
     AttemptEnded,
     ChecksRan,
@@ -24,6 +25,7 @@ from harness.model.event import (
     IncidentAnalyzed,
     IncidentCreated,
     IncidentResolved,
+    MachineWatched,
     PhaseStarted,
     TrialEnded,
     TrialStarted,
@@ -129,6 +131,7 @@ def test_events_tell_the_story_in_order() -> None:
             "checks",
             "ChecksRan",
             "FaultsChecked",
+            "MachineWatched",
             "teardown",
             "FailureLearnt",
             "IncidentResolved",
@@ -439,6 +442,14 @@ def test_the_passages_found_are_those_told_of() -> None:
 
 
 # --- what could not be measured ---
+
+
+def test_what_else_the_machine_was_at_is_told_and_voids_the_trial() -> None:
+    busy = (Busy(start_s=1.0, end_s=2.0, others=0.6),)
+    simulation = Simulation(AnsweringFixer(fix()), busy=busy)
+    verdict = simulation.run()
+    assert [event.busy for event in simulation.sink.events if isinstance(event, MachineWatched)] == [busy]
+    assert (verdict.outcome, verdict.rule) == (Outcome.INVALID, "machine-was-free")
 
 
 def invalid(simulation: Simulation, *words: str) -> Verdict:
