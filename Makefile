@@ -24,16 +24,16 @@ fuzz: $(VENV)/installed        ## ten thousand cases for each of the fuzzed read
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/fuzz
 	HARNESS_KILLS=100 $(BIN)/python -m pytest tests/e2e/test_failures.py --timeout 1800
 
-prove: $(VENV)/installed      ## can the verdicts be trusted? what docs/proof.jsonl lacks is run; REPEATS=5 JOBS=2
-	$(BIN)/harness validate --prove --repeats $(or $(REPEATS),5) --jobs $(or $(JOBS),2) --proof docs/proof.jsonl
+prove: $(VENV)/installed      ## can the verdicts be trusted? what docs/proof.jsonl lacks is run; REPEATS=5 JOBS=1
+	$(BIN)/harness validate --prove --repeats $(or $(REPEATS),5) --jobs $(or $(JOBS),1) --proof docs/proof.jsonl
 
 prove-first: $(VENV)/installed   ## once each and anew: the first scenarios' no-op, reference and wrong fixes
 	rm -f results/proof-first.jsonl
-	$(BIN)/harness validate --prove --repeats 1 --jobs 2 --proof results/proof-first.jsonl $(FIRST:%=scenarios/%.yml)
+	$(BIN)/harness validate --prove --repeats 1 --proof results/proof-first.jsonl $(FIRST:%=scenarios/%.yml)
 
 prove-changed: $(VENV)/installed ## once each: whatever docs/proof.jsonl does not know as it is now
 	mkdir -p results && cp docs/proof.jsonl results/proof-changed.jsonl
-	$(BIN)/harness validate --prove --repeats 1 --jobs 2 --proof results/proof-changed.jsonl
+	$(BIN)/harness validate --prove --repeats 1 --proof results/proof-changed.jsonl
 
 bench: $(VENV)/installed      ## the figures, side by side
 	for name in startup load stall record redeploy overhead review markers containment retrieval; do $(BIN)/python -m benchmarks.$$name || exit 1; done

@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("scenarios", nargs="*", type=Path, default=SCENARIOS)
     parser.add_argument("--arms", nargs="+", default=("none", *(one for one in RETRIEVERS if one != "none"), *ARMS))
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--rows", type=Path, default=ROWS)
     parser.add_argument("--results", type=Path, default=Path("results/memory"))
     given = parser.parse_args()

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.services.postgres import Postgres, postgres_running
+from harness.services.postgres import Postgres
+from harness.services.shared import shared_services, trial_postgres
 from harness.services.supervisor import Supervisor
 from harness.settings import Settings
 from harness.sinks.late import LateSink
@@ -24,12 +25,7 @@ class Database:
     @contextmanager
     def running(self, supervisor: Supervisor, late: LateSink) -> Iterator[None]:
         """``late`` is given what is to be written."""
-        server = postgres_running(
-            supervisor,
-            data=self._results / "postgres",
-            log=self._logs / "postgres.log",
-            external_url=self._settings.database_url,
-        )
+        server = trial_postgres(supervisor, self._results, self._logs / "postgres.log", self._settings)
         with server as postgres, Recorder(postgres.url(postgres.home)) as recorder, late.attached(recorder):
             self._postgres = postgres
             if not self._settings.database_url:
@@ -44,3 +40,9 @@ class Database:
         """Of the database of incidents and their vectors."""
         postgres = self.postgres()
         return postgres.url(postgres.home)
+
+    def passed_on(self) -> tuple[str, str] | None:
+        """The database and the Redis that hands on what happens to incidents; None: nobody listens there."""
+        shared = shared_services(self._results)
+        redis_url = self._settings.redis_url or (shared.redis_url if shared else None)
+        return (self.url(), redis_url) if redis_url else None

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 class Settings:
     database_url: str | None  # DATABASE_URL: use this PostgreSQL instead of an embedded one
     redis_url: str | None  # REDIS_URL: use this Redis instead of an embedded Valkey
-    lanes: int | None  # HARNESS_LANES: the process that runs trials side by side, of which this is one
     has_gemini_key: bool  # GEMINI_API_KEY or GOOGLE_API_KEY; the fixer reads it itself
 
     @classmethod
@@ -19,6 +18,5 @@ class Settings:
         return cls(
             database_url=environ.get("DATABASE_URL") or None,
             redis_url=environ.get("REDIS_URL") or None,
-            lanes=int(lanes) if (lanes := environ.get("HARNESS_LANES", "")).isdecimal() else None,
             has_gemini_key=bool(environ.get("GEMINI_API_KEY") or environ.get("GOOGLE_API_KEY")),
         )

@@ -34,12 +34,14 @@ from harness.retrieval.base import KnowledgeBase, folder_of, load_base
 from harness.retrievers import Shelf, answers_to, choose_retriever
 from harness.services.containment import Containment, Isolation, contained, on_this_machine
 from harness.services.machine import Machine, MemoryMachine
+from harness.services.shared import shared_services
 from harness.services.supervisor import Child, Supervisor
 from harness.settings import Settings
 from harness.sinks.console import Console
 from harness.sinks.fanout import FanOut
 from harness.sinks.journal import Journal
 from harness.sinks.late import LateSink
+from harness.sinks.stream import Stream
 from harness.sinks.tracking import LOG, tracking_command, tracking_env
 from harness.target.process import AppFiles, ProcessTarget
 from harness.target.surroundings import Surroundings
@@ -125,7 +127,8 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
         journal = stack.enter_context(Journal(folder))
         recorder = LateSink()
         console = [stack.enter_context(Console(folder))] if show else []
-        fan_out = stack.enter_context(FanOut([journal, recorder], console))
+        stream = stack.enter_context(Stream(database.passed_on))
+        fan_out = stack.enter_context(FanOut([journal, recorder], [*console, stream]))
         tracker = _tracker(supervisor, folder) if options.track else None
         made = _Made(
             trial=trial,
@@ -198,7 +201,7 @@ def _world(loaded: LoadedScenario, options: Options, settings: Settings, made: _
         scenario=spec,
         clock=clock,
         services=partial(made.database.running, made.supervisor, made.recorder),
-        machine=partial(_machine, settings, clock),
+        machine=partial(_machine, settings, clock, options.results.resolve()),
         target=target,
         load=load,
         faults=tuple(
@@ -222,10 +225,13 @@ def _world(loaded: LoadedScenario, options: Options, settings: Settings, made: _
     )
 
 
-def _machine(settings: Settings, clock: TrialClock) -> Machine | MemoryMachine:
+def _machine(settings: Settings, clock: TrialClock, results: Path) -> Machine | MemoryMachine:
     """Where a service that was not started by us runs here, its work for the app can't be told from that of others."""
     given = [url for url in (settings.database_url, settings.redis_url) if url]
-    return MemoryMachine() if any(map(on_this_machine, given)) else Machine(clock.now, root=settings.lanes)
+    if any(map(on_this_machine, given)):
+        return MemoryMachine()
+    shared = shared_services(results)
+    return Machine(clock.now, roots=[os.getpid(), *(shared.processes if shared else ())])
 
 
 def _needles(loaded: LoadedScenario) -> Needles:

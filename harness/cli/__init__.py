@@ -20,6 +20,7 @@ _COMMANDS = {  # name -> (module, what `harness --help` says of it)
     "rejudge": ("harness.cli.rejudge", "Judge the trial in a folder again by today's rules."),
     "list": ("harness.cli.list", "List scenarios, fixers and retrievers."),
     "kb": ("harness.cli.kb", "Search the knowledge base, and measure how well."),
+    "dashboard": ("harness.cli.dashboard", "Show incidents live, as they happen."),
     "ui": ("harness.cli.ui", "Open MLflow on the results."),
     "doctor": ("harness.cli.doctor", "Tell what this machine has and what it lacks."),
 }

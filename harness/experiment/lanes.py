@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -41,8 +40,7 @@ class Lane:
         """`harness run` with these arguments. MeasurementError where it gave no verdict."""
         command = [sys.executable, "-P", "-m", "harness", "run", *arguments, "--results", str(self.results), "--json"]
         started = time.monotonic()
-        env = os.environ | {"HARNESS_LANES": str(os.getpid())}  # who runs beside it is not other work
-        with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             self._running[:] = [process]
             if self._stopped.is_set():
                 process.send_signal(signal.SIGINT)

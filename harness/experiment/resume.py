@@ -14,7 +14,7 @@ from harness.model.event import Event, TrialEnded, TrialInterrupted, TrialStarte
 from harness.model.scenario import Scenario
 from harness.model.verdict import Verdict
 from harness.reading import read
-from harness.services.postgres import postgres_running
+from harness.services.shared import trial_postgres
 from harness.services.supervisor import Supervisor
 from harness.settings import Settings
 from harness.sinks.journal import EVENTS, VERDICT, Journal, read_story
@@ -85,8 +85,7 @@ def _record(folder: Path, events: Sequence[Event], settings: Settings) -> None:
         raise InputError(f"{folder / EVENTS} does not begin with TrialStarted", cure="remove the folder")
     with ExitStack() as stack:
         supervisor = stack.enter_context(Supervisor())
-        data, log = folder.resolve().parent / "postgres", folder / "logs" / "postgres.log"
-        server = postgres_running(supervisor, data=data, log=log, external_url=settings.database_url)
+        server = trial_postgres(supervisor, folder.resolve().parent, folder / "logs" / "postgres.log", settings)
         postgres = stack.enter_context(server)
         recorder = stack.enter_context(Recorder(postgres.url(postgres.home)))
         recorder.replay(started.trial, events)

@@ -6,7 +6,7 @@ import math
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, DateTime, Float, Index, Text, false, func, text
+from sqlalchemy import BigInteger, Boolean, DateTime, Float, Identity, Index, Text, false, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -78,6 +78,7 @@ class IncidentRecord(Base):
     logs: Mapped[list[str]] = mapped_column(HostileJson)
     signal: Mapped[str] = mapped_column(HostileText)
     commit: Mapped[str] = mapped_column(HostileText)  # what ran when it broke
+    scenario: Mapped[str] = mapped_column(HostileText, server_default="")
     fixer: Mapped[str] = mapped_column(HostileText)
     model: Mapped[str] = mapped_column(HostileText)
 
@@ -97,10 +98,39 @@ class IncidentRecord(Base):
 
     diff: Mapped[str | None] = mapped_column(HostileText)
     attempts: Mapped[list[dict[str, Any]]] = mapped_column(HostileJson, server_default=text("'[]'"))
+    state: Mapped[str] = mapped_column(HostileText, server_default="created")  # see incidents/changes.py
     outcome: Mapped[str | None] = mapped_column(HostileText)  # the verdict's; None: the trial goes on
+    reason: Mapped[str | None] = mapped_column(HostileText)  # the verdict's
+    checks: Mapped[list[dict[str, Any]]] = mapped_column(HostileJson, server_default=text("'[]'"))
+    phases: Mapped[list[dict[str, Any]]] = mapped_column(HostileJson, server_default=text("'[]'"))
     backboard_doc_id: Mapped[str | None] = mapped_column(HostileText)  # of what was learnt, once resolved
     resolved: Mapped[bool] = mapped_column(Boolean, server_default=false())
     detected_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     updated_at: Mapped[datetime] = mapped_column(
         DateTime(timezone=True), server_default=func.now(), onupdate=func.now()
     )
+
+
+class ChangeRecord(Base):
+    """One change of an incident. Ids grow in the order in which the changes are committed; some numbers are left out.
+
+    ``summary`` is what a list shows of the incident, as it was then.
+    """
+
+    __tablename__ = "incident_change"
+    __table_args__ = (Index("incident_change_of", "trial_id", "incident_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    trial_id: Mapped[str] = mapped_column(HostileText)
+    incident_id: Mapped[str] = mapped_column(HostileText)
+    kind: Mapped[str] = mapped_column(HostileText)
+    summary: Mapped[dict[str, Any]] = mapped_column(HostileJson)
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
+
+
+class FeedRecord(Base):
+    """One row: under which name the changes of this database are passed on by a Redis that others may use too."""
+
+    __tablename__ = "incident_feed"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -20,16 +20,16 @@ _Id = tuple[int, float]  # of a process: its number, and when it began
 class Machine:
     """Watched while the block runs: what other processes use is looked at each second.
 
-    Ours are ``root``, else this process, and all that it has started. What others use is not reckoned from what all
-    have used and what ours have: those begin and end by the dozen in a trial, and what was used by one that ends within
-    a second is not told anywhere. Of others' that is missed, too. What leaves its parents within that second, which no
-    app can in a sandbox of bubblewrap, is taken for others'.
+    Ours are the processes ``roots``, this one where none is named, and all that they have started. What others use is
+    not reckoned from what all have used and what ours have: those begin and end by the dozen in a trial, and what was
+    used by one that ends within a second is not told anywhere. Of others' that is missed, too. What leaves its parents
+    within that second, which no app can in a sandbox of bubblewrap, is taken for others'.
 
     ``now`` tells the time, in seconds.
     """
 
-    def __init__(self, now: Callable[[], float], *, root: int | None = None) -> None:
-        self._now, self._root = now, root or os.getpid()
+    def __init__(self, now: Callable[[], float], *, roots: Collection[int] = ()) -> None:
+        self._now, self._roots = now, frozenset(roots or (os.getpid(),))
         self._ours, self._used_s = set[_Id](), dict[_Id, float]()
         self._seen: list[Busy] = []
         self._over = threading.Event()
@@ -72,7 +72,7 @@ class Machine:
                 parents[process.pid] = found["ppid"]
                 used_s = found["cpu_times"].user + found["cpu_times"].system
                 told[process.pid, found["create_time"]] = used_s
-        self._ours |= {id_ for id_ in told if _descends(id_[0], self._root, parents)}
+        self._ours |= {id_ for id_ in told if _descends(id_[0], self._roots, parents)}
         before, self._used_s = self._used_s, told
         return sum(used_s - before.get(id_, 0.0) for id_, used_s in told.items() if id_ not in self._ours)
 
@@ -95,12 +95,12 @@ class MemoryMachine:
         return self._busy
 
 
-def _descends(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
+def _descends(pid: int, ancestors: frozenset[int], parents: dict[int, int]) -> bool:
     passed = set[int]()
-    while pid != ancestor and pid in parents and pid not in passed:
+    while pid not in ancestors and pid in parents and pid not in passed:
         passed.add(pid)
         pid = parents[pid]
-    return pid == ancestor
+    return pid in ancestors
 
 
 def _steal_s() -> float:

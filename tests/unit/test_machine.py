@@ -69,12 +69,12 @@ def test_what_a_stranger_does_is_not() -> None:
     assert theirs_s(stranger) >= 0.4 * BURNT_S
 
 
-def test_trials_side_by_side_are_no_strangers_to_one_another() -> None:
-    """The one in which they were started is the root of all."""
+def test_who_works_for_a_trial_may_be_named() -> None:
+    """Services that were up before."""
     code = f"""
 import subprocess, sys, time
 from harness.services.machine import Machine
-with Machine(time.monotonic, root={os.getpid()}) as machine:
+with Machine(time.monotonic, roots=[{os.getpid()}]) as machine:
     sys.stdin.read()
 print(sum(each.others * (each.end_s - each.start_s) for each in machine.busy()) * {os.cpu_count() or 1})
 """

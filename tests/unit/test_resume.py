@@ -26,7 +26,7 @@ from harness.settings import Settings
 from harness.sinks.journal import Journal, read_events, read_verdict
 from tests.world import WEAK, Simulation, fix, scenario
 
-SETTINGS = Settings(database_url=None, redis_url=None, lanes=None, has_gemini_key=False)
+SETTINGS = Settings(database_url=None, redis_url=None, has_gemini_key=False)
 
 
 def journaled(folder: Path) -> Verdict:

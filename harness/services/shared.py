@@ -1,0 +1,96 @@
+"""PostgreSQL and Valkey that stay up between trials: who shows incidents as they come has started them.
+
+Their address stands in ``services.json`` of the results folder, for the eyes of its owner, while somebody holds the
+lock beside it. A trial with these results then starts no server of its own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.errors import ServiceUnavailable
+from harness.services.postgres import Postgres, postgres_running
+from harness.services.supervisor import Supervisor
+from harness.services.valkey import valkey_running
+from harness.settings import Settings
+
+_FILE, _LOCK = "services.json", "services.lock"
+_DATA, _TRIAL = "postgres", "trial"  # the folder of the data, whose lock a trial holds; the same without any data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """``redis_url`` is None where there is none to be had. ``processes`` work for trials, though none started them."""
+
+    database_url: str
+    redis_url: str | None
+    processes: tuple[int, ...]
+
+
+@contextmanager
+def shared_running(supervisor: Supervisor, results: Path, logs: Path, settings: Settings) -> Iterator[Shared]:
+    """Up while the block runs, and told to trials unless they are elsewhere. ServiceUnavailable, also while a trial
+    with these results runs on a server of its own."""
+    results.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        data, log = results / _DATA, logs / "postgres.log"
+        server = postgres_running(supervisor, data=data, log=log, external_url=settings.database_url)
+        postgres = stack.enter_context(server)
+        redis_url: str | None = None
+        valkey = valkey_running(supervisor, log=logs / "valkey.log", external_url=settings.redis_url)
+        with suppress(ServiceUnavailable) if settings.redis_url is None else ExitStack():
+            redis_url = stack.enter_context(valkey)
+        shared = Shared(database_url=postgres.url(postgres.home), redis_url=redis_url, processes=supervisor.pids)
+        stack.enter_context(_told(results, shared))
+        yield shared
+
+
+def shared_services(results: Path) -> Shared | None:
+    """What is up for trials with these results; None: nothing is."""
+    try:
+        with (results / _LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        with suppress(FileNotFoundError):  # it is just being taken down
+            told = json.loads((results / _FILE).read_bytes())
+            return Shared(**{**told, "processes": tuple(told["processes"])})
+    return None  # who held it is gone
+
+
+@contextmanager
+def trial_postgres(supervisor: Supervisor, results: Path, log: Path, settings: Settings) -> Iterator[Postgres]:
+    """The server for one trial, or for its record: elsewhere, shared, or its own. One at a time for each folder."""
+    shared = None if settings.database_url else shared_services(results)
+    url = shared.database_url if shared else settings.database_url
+    lock = results / (_TRIAL if shared else _DATA)
+    with postgres_running(supervisor, data=lock, log=log, external_url=url) as postgres:
+        yield postgres
+
+
+@contextmanager
+def _told(results: Path, shared: Shared) -> Iterator[None]:
+    path = results / _FILE
+    with (results / _LOCK).open("ab") as lock:
+        passing = path.with_name(f".{_FILE}.{os.getpid()}")
+        descriptor = os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            json.dump(asdict(shared), file)
+        passing.replace(path)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ServiceUnavailable(
+                f"another dashboard runs with {results}", cure="end that one, or use --results DIR"
+            ) from None
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
