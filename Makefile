@@ -6,7 +6,7 @@ UV     := uv==0.13.9
 
 FIRST  := malformed_sql upstream_latency pool_exhaustion
 
-.PHONY: run test lint format fuzz prove prove-first prove-changed bench schema lock clean
+.PHONY: run test lint format fuzz prove prove-first prove-changed bench assets schema lock clean
 
 run: $(VENV)/installed        ## heal a real app under live load
 	$(BIN)/harness run scenarios/pool_exhaustion.yml
@@ -37,6 +37,9 @@ prove-changed: $(VENV)/installed ## once each: whatever docs/proof.jsonl does no
 
 bench: $(VENV)/installed      ## the figures, side by side
 	for name in startup load stall record redeploy overhead review markers containment retrieval; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+assets:                       ## the dashboard's style sheet and script, by Node
+	cd harness/dashboard/assets && npm ci --no-audit --no-fund && npm run build
 
 schema: $(VENV)/installed     ## scenarios/schema.json, which editors complete from
 	$(BIN)/harness validate --schema > scenarios/schema.json

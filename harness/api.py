@@ -27,6 +27,7 @@ def run(
     withdraw: bool = False,
     isolation: Isolation = "auto",
     track: bool = True,
+    alert: bool = False,
     console: bool = False,
 ) -> Verdict:
     """Run one trial and return its verdict. InputError on bad input; a machine's failure is an INVALID verdict."""
@@ -42,6 +43,7 @@ def run(
         record=record,
         replay=Path(replay) if replay else None,
         track=track,
+        alert=alert,
         withdraw=withdraw,
         isolation=isolation,
     )

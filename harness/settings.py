@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import InputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,3 +23,15 @@ class Settings:
             redis_url=environ.get("REDIS_URL") or None,
             has_gemini_key=bool(environ.get("GEMINI_API_KEY") or environ.get("GOOGLE_API_KEY")),
         )
+
+
+def secret(environ: Mapping[str, str], name: str) -> str | None:
+    """The variable, or what stands in the file that ``NAME_FILE`` names; None: neither is set. InputError."""
+    if value := environ.get(name):
+        return value
+    if not (path := environ.get(f"{name}_FILE")):
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{name}_FILE: {path} cannot be read: {error}", cure="mount the secret there") from None

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from harness.alerts.channels import channels, link
+from harness.alerts.delivery import Alerts
 from harness.catalogue import Place, cheats, choose_fixer, default_fixer
 from harness.checks.folder import FolderCheck
 from harness.database import Database
@@ -32,9 +34,8 @@ from harness.ports import Fixer, Retriever, Sink
 from harness.redaction import secrets_in
 from harness.retrieval.base import KnowledgeBase, folder_of, load_base
 from harness.retrievers import Shelf, answers_to, choose_retriever
-from harness.services.containment import Containment, Isolation, contained, on_this_machine
-from harness.services.machine import Machine, MemoryMachine
-from harness.services.shared import shared_services
+from harness.services.containment import Containment, Isolation, contained
+from harness.services.shared import watched_machine
 from harness.services.supervisor import Child, Supervisor
 from harness.settings import Settings
 from harness.sinks.console import Console
@@ -68,6 +69,7 @@ class Options:
     record: bool = True  # exchanges with a model
     replay: Path | None = None  # the folder of an earlier trial: its exchanges answer
     track: bool = True
+    alert: bool = False  # people on call, where the environment says
     withdraw: bool = False
     isolation: Isolation = "auto"
 
@@ -98,6 +100,7 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
     folder = options.results.resolve() / trial_id
     place = Place(results=options.results.resolve(), folder=folder, record=options.record, replay=options.replay)
     fixer = choose_fixer(name, loaded, place)
+    called = channels() if options.alert else []
     base = _base(loaded, options, folder)
     database = Database(results=options.results.resolve(), logs=folder / "logs", settings=settings)
     seed = random.randrange(2**31) if options.seed is None else options.seed  # noqa: S311 - a seed is no secret
@@ -128,7 +131,8 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
         recorder = LateSink()
         console = [stack.enter_context(Console(folder))] if show else []
         stream = stack.enter_context(Stream(database.passed_on))
-        fan_out = stack.enter_context(FanOut([journal, recorder], [*console, stream]))
+        alerts = stack.enter_context(Alerts(called, link()))
+        fan_out = stack.enter_context(FanOut([journal, recorder], [*console, stream, alerts]))
         tracker = _tracker(supervisor, folder) if options.track else None
         made = _Made(
             trial=trial,
@@ -201,7 +205,7 @@ def _world(loaded: LoadedScenario, options: Options, settings: Settings, made: _
         scenario=spec,
         clock=clock,
         services=partial(made.database.running, made.supervisor, made.recorder),
-        machine=partial(_machine, settings, clock, options.results.resolve()),
+        machine=partial(watched_machine, options.results.resolve(), settings, clock.now),
         target=target,
         load=load,
         faults=tuple(
@@ -223,15 +227,6 @@ def _world(loaded: LoadedScenario, options: Options, settings: Settings, made: _
         emit=emit,
         utc_now=utc_now,
     )
-
-
-def _machine(settings: Settings, clock: TrialClock, results: Path) -> Machine | MemoryMachine:
-    """Where a service that was not started by us runs here, its work for the app can't be told from that of others."""
-    given = [url for url in (settings.database_url, settings.redis_url) if url]
-    if any(map(on_this_machine, given)):
-        return MemoryMachine()
-    shared = shared_services(results)
-    return Machine(clock.now, roots=[os.getpid(), *(shared.processes if shared else ())])
 
 
 def _needles(loaded: LoadedScenario) -> Needles:

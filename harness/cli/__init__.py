@@ -21,6 +21,7 @@ _COMMANDS = {  # name -> (module, what `harness --help` says of it)
     "list": ("harness.cli.list", "List scenarios, fixers and retrievers."),
     "kb": ("harness.cli.kb", "Search the knowledge base, and measure how well."),
     "dashboard": ("harness.cli.dashboard", "Show incidents live, as they happen."),
+    "alert": ("harness.cli.alert", "Show what people on call are told of a trial."),
     "ui": ("harness.cli.ui", "Open MLflow on the results."),
     "doctor": ("harness.cli.doctor", "Tell what this machine has and what it lacks."),
 }

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import click
 
-from harness.dashboard.settings import secret, strong
-from harness.errors import InputError
+from harness.dashboard.settings import strong
+from harness.errors import InputError, ServiceUnavailable
+from harness.services.loopback import require_port
 from harness.services.ready import http_ready
 from harness.services.shared import Shared, shared_running
 from harness.services.supervisor import Child, Supervisor
-from harness.settings import Settings
+from harness.settings import Settings, secret
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _POLL_S = 0.5
@@ -46,6 +47,7 @@ def command(results: Path, host: str, port: int, workers: int, target: str | Non
         )
     if token:
         strong("DASHBOARD_TOKEN", token)
+    require_port(port, host)
     results, logs = results.resolve(), results.resolve() / "dashboard"
     logs.mkdir(parents=True, exist_ok=True)
     with Supervisor() as supervisor, shared_running(supervisor, results, logs, Settings.read()) as shared:
@@ -81,4 +83,5 @@ def _serve(server: Child) -> None:
     """Until it ends, or Ctrl-C does."""
     while server.running():
         server.wait(_POLL_S)
-    raise InputError(f"the dashboard ended with code {server.returncode}:\n{server.tail()}", cure=f"read {server.log}")
+    why = f"the dashboard ended with code {server.returncode}; its log ends with:\n{server.tail()}"
+    raise ServiceUnavailable(why, cure=f"read {server.log}")

@@ -51,6 +51,7 @@ from harness.sinks.journal import verdict_json
     show_default=True,
     help="How the app is kept apart: as well as this machine can, wholly or not at all, or by its environment alone.",
 )
+@click.option("--alert", is_flag=True, help="Tell Slack and PagerDuty, as the environment says.")
 @click.option("--no-track", is_flag=True, help="Leave MLflow out.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as one JSON object; progress goes to stderr.")
 def command(
@@ -66,6 +67,7 @@ def command(
     min_confidence: float | None,
     withdraw: bool,
     isolation: Isolation,
+    alert: bool,
     no_track: bool,
     as_json: bool,
 ) -> None:
@@ -90,6 +92,7 @@ def command(
         min_confidence=min_confidence,
         withdraw=withdraw,
         isolation=isolation,
+        alert=alert,
         track=not no_track,
         console=True,
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from pathlib import Path
 
 import click
 
 from harness.errors import InputError
+from harness.services.loopback import require_port
 from harness.sinks.tracking import tracking_uri
 
 
@@ -28,12 +28,7 @@ def command(results: Path, port: int) -> None:
         raise InputError(
             f"no run is tracked in {results}/ yet", cure="run one: harness run scenarios/pool_exhaustion.yml"
         )
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise InputError(f"port {port} cannot be used: {error.strerror}", cure="choose another: --port N") from None
+    require_port(port)
     click.echo(f"MLflow at http://127.0.0.1:{port} (Ctrl-C ends it)", err=True)
     words = ["-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
     os.execv(sys.executable, [sys.executable, *words])  # noqa: S606 - no shell; this process becomes MLflow's

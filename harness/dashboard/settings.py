@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness.errors import InputError
+from harness.settings import secret
 
 _LEAST_KEY = 16  # characters: less can be guessed
 
@@ -46,18 +46,6 @@ class DashboardSettings:
             clients=_count(environ, "DASHBOARD_CLIENTS", 500),
             cookie_secure=_on(environ, "COOKIE_SECURE"),
         )
-
-
-def secret(environ: Mapping[str, str], name: str) -> str | None:
-    """The variable, or what stands in the file that ``NAME_FILE`` names; None: neither is set. InputError."""
-    if value := environ.get(name):
-        return value
-    if not (path := environ.get(f"{name}_FILE")):
-        return None
-    try:
-        return Path(path).read_text(encoding="utf-8").strip() or None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{name}_FILE: {path} cannot be read: {error}", cure="mount the secret there") from None
 
 
 def strong(name: str, value: str) -> str:

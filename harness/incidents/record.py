@@ -12,14 +12,15 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
+from harness.model.text import cut
+
 TEXT_CHARS = 1_000_000
 ITEM_CHARS = 10_000  # of one text in a list, such as a log line
 
 
 def storable(value: str, limit: int = TEXT_CHARS) -> str:
     """What PostgreSQL takes of a text: no NUL, no lone surrogate; cut to ``limit`` characters."""
-    cut = value if len(value) <= limit else value[: limit - 1] + "…"
-    return cut.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    return cut(value, limit).replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 class HostileText(TypeDecorator[str]):

@@ -6,6 +6,8 @@ import random
 import socket
 import threading
 
+from harness.errors import InputError
+
 _PORTS = (15000, 32768)
 _given: set[int] = set()
 _lock = threading.Lock()
@@ -27,3 +29,14 @@ def free_port() -> int:
                     continue
                 _given.add(port)
                 return port
+
+
+def require_port(port: int, host: str = "127.0.0.1") -> None:
+    """InputError where the port that somebody chose cannot be listened on."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise InputError(f"port {port} cannot be used: {error.strerror}", cure="choose another: --port N") from None

@@ -9,12 +9,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.errors import ServiceUnavailable
+from harness.services.containment import on_this_machine
+from harness.services.machine import Machine, MemoryMachine
 from harness.services.postgres import Postgres, postgres_running
 from harness.services.supervisor import Supervisor
 from harness.services.valkey import valkey_running
@@ -73,6 +75,15 @@ def trial_postgres(supervisor: Supervisor, results: Path, log: Path, settings: S
     lock = results / (_TRIAL if shared else _DATA)
     with postgres_running(supervisor, data=lock, log=log, external_url=url) as postgres:
         yield postgres
+
+
+def watched_machine(results: Path, settings: Settings, now: Callable[[], float]) -> Machine | MemoryMachine:
+    """Where a service that was not started by us runs here, its work for the app can't be told from that of others."""
+    given = [url for url in (settings.database_url, settings.redis_url) if url]
+    if any(map(on_this_machine, given)):
+        return MemoryMachine()
+    shared = shared_services(results)
+    return Machine(now, roots=[os.getpid(), *(shared.processes if shared else ())])
 
 
 @contextmanager

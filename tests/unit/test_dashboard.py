@@ -21,10 +21,11 @@ from harness.dashboard import access
 from harness.dashboard.app import create_app
 from harness.dashboard.feed import Feed, FeedFull
 from harness.dashboard.pages import PAGE
-from harness.dashboard.settings import DashboardSettings, secret
+from harness.dashboard.settings import DashboardSettings
 from harness.dashboard.views import WIDTH, diff_lines, waterfall
 from harness.errors import InputError
 from harness.incidents.record import IncidentRecord
+from harness.settings import secret
 from harness.sinks.recorder import Recorder
 from tests import events as sample
 

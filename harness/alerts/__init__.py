@@ -1,0 +1,1 @@
+"""Incidents for people on call: in Slack, and as pages of PagerDuty."""
