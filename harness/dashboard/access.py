@@ -84,10 +84,19 @@ def _checked() -> AnyResponse | None:
         sent = request.form.get("csrf_token", "")
         if "csrf" not in session or not hmac.compare_digest(sent.encode(), str(session["csrf"]).encode()):
             abort(403, "The form is too old, or came from elsewhere. Load the page again.")
-    inside = settings.token is None or request.endpoint in _OPEN or session.get("in") == _proof(settings)
+    inside = settings.token is None or request.endpoint in _OPEN or _let_in(settings)
     if not inside and not (request.accept_mimetypes.accept_html and request.method in _SAFE):
         abort(401, "Log in first.")
     return None if inside else redirect(url_for("access.login", next=request.full_path.rstrip("?")))
+
+
+def _let_in(settings: DashboardSettings) -> bool:
+    """By a login, or, for programs, by ``Authorization: Bearer TOKEN``."""
+    sent = request.authorization
+    bearer = sent.token if sent and sent.type == "bearer" else None
+    if bearer and hmac.compare_digest(bearer.encode(), (settings.token or "").encode()):
+        return True
+    return bool(session.get("in") == _proof(settings))
 
 
 def _proof(settings: DashboardSettings) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from werkzeug.exceptions import HTTPException
 
-from harness.dashboard import access, events, pages
+from harness.dashboard import access, events, metrics, pages
 from harness.dashboard.assets import STATIC, asset_url
 from harness.dashboard.feed import Feed
 from harness.dashboard.settings import DashboardSettings
@@ -30,7 +30,7 @@ def create_app(settings: DashboardSettings | None = None) -> Flask:
     app.jinja_env.globals["asset_url"] = asset_url
     app.extensions["feed"] = Feed(History(database), _sources(settings, database), clients=settings.clients)
     access.init_app(app, settings)
-    for blueprint in (pages.blueprint, events.blueprint, health):
+    for blueprint in (pages.blueprint, events.blueprint, metrics.blueprint, health):
         app.register_blueprint(blueprint)
     app.register_error_handler(HTTPException, _told)
     app.register_error_handler(SQLAlchemyError, _no_database)

@@ -281,6 +281,30 @@ def test_the_form_of_one_session_is_none_of_another(made: Callable[..., Flask]) 
     assert other.post("/logout", data={"csrf_token": csrf(one)}).status_code == 403
 
 
+def test_programs_may_bring_the_token_with_each_request(made: Callable[..., Flask]) -> None:
+    client = made(token=TOKEN, hosts=()).test_client()
+    for token, code in ((TOKEN, 200), ("wrong", 401), ("", 401)):
+        answer = client.get("/metrics", headers={"Authorization": f"Bearer {token}", "Accept": "text/plain"})
+        assert answer.status_code == code
+
+
+def test_metrics_tell_of_the_incidents_as_they_stand(client: FlaskClient, database_url: str) -> None:
+    record(database_url, "trial-1", "trial-2")
+    change(client, "trial-1", usd=None)
+    change(client, "trial-2", outcome=None, state="deployed", usd=0.5)
+    lines = client.get("/metrics").text.splitlines()
+    for line in (
+        'creamandonion_incidents{outcome="HEALED",state="resolved"} 1.0',
+        'creamandonion_incidents{outcome="",state="deployed"} 1.0',
+        'creamandonion_incident_changes_total{kind="rolled_back"} 2.0',
+        'creamandonion_incident_changes_total{kind="refused"} 0.0',
+        "creamandonion_fixer_usd_total 0.5",
+    ):
+        assert line in lines
+    (age,) = (line for line in lines if line.startswith("creamandonion_oldest_open_incident_seconds "))
+    assert float(age.split()[1]) > 3600, "the sample is of another day"
+
+
 # --- faults
 
 
