@@ -13,7 +13,7 @@ from harness.dashboard.settings import strong
 from harness.errors import InputError, ServiceUnavailable
 from harness.services.loopback import require_port
 from harness.services.ready import http_ready
-from harness.services.shared import Shared, shared_running
+from harness.services.shared import Shared, await_trial, shared_running
 from harness.services.supervisor import Child, Supervisor
 from harness.settings import Settings, secret
 
@@ -50,6 +50,7 @@ def command(results: Path, host: str, port: int, workers: int, target: str | Non
     require_port(port, host)
     results, logs = results.resolve(), results.resolve() / "dashboard"
     logs.mkdir(parents=True, exist_ok=True)
+    await_trial(results, lambda told: click.echo(told, err=True))
     with Supervisor() as supervisor, shared_running(supervisor, results, logs, Settings.read()) as shared:
         env = _env(shared, token, target)
         words = ["--bind", f"{host}:{port}", "--workers", str(workers), "--worker-class", "gevent"]

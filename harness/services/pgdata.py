@@ -41,6 +41,18 @@ def locked(data: Path) -> Iterator[None]:
         yield
 
 
+def in_use(data: Path) -> bool:
+    """Whether a process holds the folder now."""
+    try:
+        with data.with_name(f"{data.name}.lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def server_uid(data: Path) -> int | None:
     """Who is to run the server: the folder's owner, or nobody while there is none; None: whoever we are.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -17,13 +18,16 @@ from pathlib import Path
 from harness.errors import ServiceUnavailable
 from harness.services.containment import on_this_machine
 from harness.services.machine import Machine, MemoryMachine
+from harness.services.pgdata import in_use
 from harness.services.postgres import Postgres, postgres_running
 from harness.services.supervisor import Supervisor
 from harness.services.valkey import valkey_running
 from harness.settings import Settings
 
 _FILE, _LOCK = "services.json", "services.lock"
-_DATA, _TRIAL = "postgres", "trial"  # the folder of the data, whose lock a trial holds; the same without any data
+_DATA = "postgres"  # the folder of the data: whoever runs a server on it holds its lock
+_TRIAL, _DASHBOARD = "trial", "dashboard"  # locks of those who use a server that others run
+_POLL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +45,7 @@ def shared_running(supervisor: Supervisor, results: Path, logs: Path, settings: 
     with these results runs on a server of its own."""
     results.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        data, log = results / _DATA, logs / "postgres.log"
+        data, log = results / (_DASHBOARD if settings.database_url else _DATA), logs / "postgres.log"
         server = postgres_running(supervisor, data=data, log=log, external_url=settings.database_url)
         postgres = stack.enter_context(server)
         redis_url: str | None = None
@@ -51,6 +55,16 @@ def shared_running(supervisor: Supervisor, results: Path, logs: Path, settings: 
         shared = Shared(database_url=postgres.url(postgres.home), redis_url=redis_url, processes=supervisor.pids)
         stack.enter_context(_told(results, shared))
         yield shared
+
+
+def await_trial(results: Path, tell: Callable[[str], None]) -> None:
+    """Until no trial with these results runs on a server of its own."""
+    waiting = False
+    while in_use(results / _DATA) and shared_services(results) is None:
+        if not waiting:
+            tell("a trial runs with these results: waiting for its end")
+        waiting = True
+        time.sleep(_POLL_S)
 
 
 def shared_services(results: Path) -> Shared | None:
@@ -72,7 +86,7 @@ def trial_postgres(supervisor: Supervisor, results: Path, log: Path, settings: S
     """The server for one trial, or for its record: elsewhere, shared, or its own. One at a time for each folder."""
     shared = None if settings.database_url else shared_services(results)
     url = shared.database_url if shared else settings.database_url
-    lock = results / (_TRIAL if shared else _DATA)
+    lock = results / (_TRIAL if url else _DATA)
     with postgres_running(supervisor, data=lock, log=log, external_url=url) as postgres:
         yield postgres
 

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psycopg
@@ -14,7 +15,8 @@ import pytest
 
 from harness.errors import ServiceUnavailable
 from harness.experiment.resume import resume
-from harness.services.shared import shared_running, shared_services, trial_postgres
+from harness.services.pgdata import locked
+from harness.services.shared import await_trial, shared_running, shared_services, trial_postgres
 from harness.services.supervisor import Supervisor
 from harness.settings import Settings
 from harness.sinks.journal import Journal
@@ -62,6 +64,28 @@ with shared._told(Path({str(tmp_path)!r}), shared.Shared(database_url="x", redis
     subprocess.run([sys.executable, "-c", code], check=False, env={**os.environ, "PYTHONPATH": str(Path.cwd())})
     assert json.loads((tmp_path / "services.json").read_text())["database_url"] == "x"
     assert shared_services(tmp_path) is None
+
+
+def test_a_dashboard_waits_for_a_trial_with_a_server_of_its_own(tmp_path: Path) -> None:
+    with locked(tmp_path / "postgres"):
+        told: list[str] = []
+        waiting = threading.Thread(target=await_trial, args=(tmp_path, told.append))
+        waiting.start()
+        waiting.join(1.5)
+        assert waiting.is_alive() and len(told) == 1
+    waiting.join(10.0)
+    assert not waiting.is_alive()
+
+
+def test_with_a_server_elsewhere_neither_is_in_the_way_of_the_other(tmp_path: Path, database_url: str) -> None:
+    elsewhere = Settings(database_url=database_url, redis_url=None, has_gemini_key=False)
+    log = tmp_path / "log"
+    with (
+        Supervisor() as supervisor,
+        shared_running(supervisor, tmp_path, tmp_path, elsewhere) as shared,
+        trial_postgres(supervisor, tmp_path, log, elsewhere) as postgres,
+    ):
+        assert postgres.server is None and shared.database_url == postgres.url(postgres.home)
 
 
 def test_a_killed_trial_is_recorded_where_the_services_are_up(tmp_path: Path) -> None:
