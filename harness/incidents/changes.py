@@ -19,6 +19,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 NOTIFY = "incidents_sse"  # PostgreSQL's channel; its payload is the newest id
 CHANNEL = "incidents:sse"  # the channel of Redis' pub/sub
 _LOCK = 0x63_61_6F_32  # held from the id's birth to its commit: else a reader could pass over a number that comes late
+_PATIENCE = "10s"  # with another writer that has stopped in the middle
 _SHORT = 200
 
 
@@ -55,6 +56,7 @@ def publish(session: Session, trial_id: str, incident_id: str, kind: Kind) -> No
     if kind != "refused" and not (kind == "closed" and found.resolved):
         found.state = kind
     session.flush()
+    session.execute(select(func.set_config("lock_timeout", _PATIENCE, True)))
     session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     change = ChangeRecord(trial_id=trial_id, incident_id=incident_id, kind=kind, summary=summary(found))
     session.add(change)

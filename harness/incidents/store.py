@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import InstrumentedAttribute, Session, load_only
 
 from harness.incidents.changes import publish
-from harness.incidents.record import IncidentRecord, storable
+from harness.incidents.record import ChangeRecord, IncidentRecord, storable
 from harness.model.confidence import of_passages
 from harness.model.fix import Attempt, Fix
 from harness.model.incident import Incident, Passage, Signal
@@ -147,7 +147,8 @@ def ended(session: Session, verdict: Verdict) -> None:
 
 def forget(session: Session, trial: Trial) -> None:
     """Remove the incidents of a trial, so that they can be recorded anew."""
-    session.execute(delete(IncidentRecord).where(IncidentRecord.trial_id == trial.id))
+    for table in (IncidentRecord, ChangeRecord):
+        session.execute(delete(table).where(table.trial_id == trial.id))
 
 
 def listed(session: Session, wanted: Wanted = _ALL, limit: int = 100) -> Sequence[IncidentRecord]:

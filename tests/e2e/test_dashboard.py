@@ -35,6 +35,7 @@ from tests import events as sample
 
 DEADLINE_S = 60.0
 LIST = "/developer/incidents"
+expect.set_options(timeout=1000 * DEADLINE_S)
 HOSTILE = "<img src=x onerror=window.stolen=1><script>window.stolen=1</script>"
 
 
@@ -245,7 +246,9 @@ def page(chromium: str) -> Iterator[Page]:
     options += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=options)
-        yield browser.new_page(viewport={"width": 1280, "height": 900})
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(1000 * DEADLINE_S)
+        yield page
         browser.close()
 
 

@@ -15,6 +15,7 @@ import redis
 from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
+from harness.errors import ServiceUnavailable
 from harness.incidents import changes, store
 from harness.incidents.changes import Change
 from harness.incidents.database import engine, migrate
@@ -148,6 +149,27 @@ def test_a_change_that_is_not_committed_was_never_there(database_url: str, datab
     with Session(database) as session, session.begin():
         changes.publish(session, "trial-1", "inc-7f3a", "refused")
     assert all_of(database)[-1].summary["state"] == "resolved", "a refusal says nothing of where it stands"
+
+
+def test_a_writer_that_has_stopped_in_the_middle_holds_up_nobody_for_ever(
+    database_url: str, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "_PATIENCE", "200ms")
+    record(database_url, "trial-1")
+    with Session(database) as stopped, stopped.begin():
+        changes.publish(stopped, "trial-1", "inc-7f3a", "refused")
+        with pytest.raises(ServiceUnavailable, match="lock timeout"):
+            record(database_url, "trial-2")
+    record(database_url, "trial-3")
+
+
+def test_a_trial_that_is_recorded_anew_has_each_change_once(database_url: str, database: Engine) -> None:
+    record(database_url, "trial-1")
+    with Recorder(database_url) as recorder:
+        story = sample.healed(sample.trial("trial-1"))
+        recorder.replay(sample.trial("trial-1"), story)
+    assert [change.kind for change in all_of(database)] == [*HEALED, "closed"]
+    assert all_of(database)[0].id > 10, "a page that is open hears of it again"
 
 
 def test_rows_of_the_version_before_get_their_state(database_url: str) -> None:

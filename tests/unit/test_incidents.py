@@ -57,8 +57,7 @@ def other(url: str) -> Iterator[Engine]:
 
 def only(client: Engine) -> IncidentRecord:
     with Session(client) as session:
-        (record,) = store.listed(session)
-        return record
+        return session.scalars(select(IncidentRecord)).one()
 
 
 # --- migrations
