@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.errors import InputError
-from harness.experiment import matrix
+from harness.errors import InputError, MeasurementError
+from harness.experiment import matrix, prove
+from harness.experiment.arms import Arm
 from harness.experiment.proof import Row, append, rows, summary
+from harness.loading import load_scenario
 from harness.model.verdict import Outcome
 from harness.stats.intervals import rate
 
@@ -115,3 +119,42 @@ def test_wilson_intervals() -> None:
     assert zero.high == pytest.approx(3.8415 / (150 + 3.8415), rel=1e-4)
     assert (eight.low, eight.high) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4))
     assert (rate(0, 0).low, rate(0, 0).high) == (0.0, 1.0)
+
+
+def proven(outcomes: Sequence[Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Row]:
+    """The rows of one arm whose trials end like that, one after the other; the last outcome stays."""
+    left = list(outcomes)
+
+    def live(trial: prove._Trial, _lane: object) -> Row:
+        return row(outcome=left.pop(0) if len(left) > 1 else left[0], seed=trial.seed)
+
+    monkeypatch.setattr(prove, "_live", live)
+    loaded = load_scenario(Path(__file__).parents[2] / "scenarios" / "quiet_day.yml")
+    trial = prove._Trial(loaded=loaded, arm=Arm(name="noop"), seed=1)
+    plan = prove.Plan(results=tmp_path, proof=tmp_path / "proof.jsonl")
+    return prove._run(deque([trial]), plan, lambda told: None)
+
+
+def test_what_could_not_be_measured_is_tried_again_with_another_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = list(proven([Outcome.INVALID, Outcome.INVALID, Outcome.NOT_HEALED], tmp_path, monkeypatch))
+    assert [each.seed for each in found] == [1, 2, 3]
+
+
+def test_what_was_measured_is_not_tried_again_whatever_came_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a proof would go on until it says what is wanted."""
+    (only,) = proven([Outcome.HEALED], tmp_path, monkeypatch)
+    assert only.measured and not only.as_it_must
+
+
+def test_what_can_never_be_measured_is_an_error_once_all_spares_are_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    with pytest.raises(MeasurementError, match="3 more trials did not help: no good windows"):
+        for each in proven([Outcome.INVALID], tmp_path, monkeypatch):
+            found.append(each)
+    assert [each.seed for each in found] == [1, 2, 3, 4]

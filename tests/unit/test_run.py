@@ -905,7 +905,7 @@ def test_the_events_alone_give_the_same_verdict() -> None:
 
 
 def leak(offer: Offer) -> Sequence[Leak]:
-    return [Leak(kind="check", where="logs", line=1, text="test_words")]
+    return [Leak(kind="name of a check", where="logs", line=1, text="test_words")]
 
 
 def test_an_answer_that_leaks_before_any_fix_makes_the_trial_invalid() -> None:

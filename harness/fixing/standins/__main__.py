@@ -26,10 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         spoken.NAMED[name]() if name in spoken.NAMED else spoken.answer(_read(parser, Path(name)))
         for name in options.answer
     ]
-    with spoken.running(answers, port=options.port) as server:
+    with suppress(KeyboardInterrupt), spoken.running(answers, port=options.port) as server:
         print(spoken.settings(server.url), flush=True)
-        with suppress(KeyboardInterrupt):
-            threading.Event().wait()
+        threading.Event().wait()
 
 
 def _read(parser: argparse.ArgumentParser, file: Path) -> str:
