@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from harness.services.postgres import Postgres
@@ -23,10 +23,10 @@ class Database:
         self._postgres: Postgres | None = None
 
     @contextmanager
-    def running(self, supervisor: Supervisor, late: LateSink) -> Iterator[None]:
-        """``late`` is given what is to be written."""
+    def running(self, supervisor: Supervisor, late: LateSink, stream: AbstractContextManager[object]) -> Iterator[None]:
+        """``late`` is given what is to be written; ``stream`` is left before the server goes down."""
         server = trial_postgres(supervisor, self._results, self._logs / "postgres.log", self._settings)
-        with server as postgres, Recorder(postgres.url(postgres.home)) as recorder, late.attached(recorder):
+        with server as postgres, Recorder(postgres.url(postgres.home)) as recorder, late.attached(recorder), stream:
             self._postgres = postgres
             if not self._settings.database_url:
                 postgres.drop_databases("app_")  # what a killed trial has left
@@ -43,6 +43,8 @@ class Database:
 
     def passed_on(self) -> tuple[str, str] | None:
         """The database and the Redis that hands on what happens to incidents; None: nobody listens there."""
+        if self._postgres is None:  # it never came up
+            return None
         shared = shared_services(self._results)
         redis_url = self._settings.redis_url or (shared.redis_url if shared else None)
         return (self.url(), redis_url) if redis_url else None

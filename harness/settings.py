@@ -19,8 +19,8 @@ class Settings:
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Settings:
         return cls(
-            database_url=environ.get("DATABASE_URL") or None,
-            redis_url=environ.get("REDIS_URL") or None,
+            database_url=secret(environ, "DATABASE_URL"),
+            redis_url=secret(environ, "REDIS_URL"),
             has_gemini_key=bool(environ.get("GEMINI_API_KEY") or environ.get("GOOGLE_API_KEY")),
         )
 

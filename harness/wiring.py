@@ -130,7 +130,7 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
         journal = stack.enter_context(Journal(folder))
         recorder = LateSink()
         console = [stack.enter_context(Console(folder))] if show else []
-        stream = stack.enter_context(Stream(database.passed_on))
+        stream = Stream(database.passed_on)
         alerts = stack.enter_context(Alerts(called, link()))
         fan_out = stack.enter_context(FanOut([journal, recorder], [*console, stream, alerts]))
         tracker = _tracker(supervisor, folder) if options.track else None
@@ -143,6 +143,7 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
             supervisor=supervisor,
             database=database,
             recorder=recorder,
+            stream=stream,
             folder=folder,
         )
         world = _world(loaded, options, settings, made, fan_out)
@@ -169,6 +170,7 @@ class _Made:
     supervisor: Supervisor
     database: Database
     recorder: LateSink
+    stream: Stream
     folder: Path
 
 
@@ -204,7 +206,7 @@ def _world(loaded: LoadedScenario, options: Options, settings: Settings, made: _
         trial=made.trial,
         scenario=spec,
         clock=clock,
-        services=partial(made.database.running, made.supervisor, made.recorder),
+        services=partial(made.database.running, made.supervisor, made.recorder, made.stream),
         machine=partial(watched_machine, options.results.resolve(), settings, clock.now),
         target=target,
         load=load,

@@ -13,7 +13,9 @@ from harness.model.event import (
     IncidentAnalyzed,
     IncidentCreated,
     IncidentResolved,
+    RolledBack,
     TrialEnded,
+    TrialInterrupted,
     TrialStarted,
 )
 from harness.model.incident import Incident, Passage
@@ -82,6 +84,10 @@ def _with(alert: Alert, event: Event) -> Alert:
             return replace(told, confidence=fix.confidence)
         case Deployed():
             return replace(alert, kind="deployed", commit=event.deployment.commit)
+        case RolledBack():
+            return replace(alert, commit="")
+        case TrialInterrupted():
+            return replace(alert, kind="closed", outcome="interrupted", reason=event.reason)
         case IncidentResolved():
             return replace(alert, kind="resolved")
         case TrialEnded(verdict=verdict):

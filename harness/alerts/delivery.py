@@ -61,6 +61,11 @@ class Alerts:
         for lane in self._lanes:
             lane.join(deadline_s)
 
+    @property
+    def failed(self) -> int:
+        """How many could not be delivered, or not in time."""
+        return sum(lane.failed for lane in self._lanes)
+
     def __call__(self, event: Event) -> None:
         for alert in self._gathering.after(event):
             for lane in self._lanes:
@@ -72,8 +77,8 @@ class _Lane:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self.failed = 0
         self._waiting: queue.Queue[tuple[Alert, str] | None] = queue.Queue(_CAPACITY)
-        self._closing = threading.Event()
         self._worker = threading.Thread(target=self._work, name=f"alerts-{channel.name}", daemon=True)
 
     def put(self, alert: Alert, link: str) -> None:
@@ -85,7 +90,6 @@ class _Lane:
             logger.warning("%s: too many alerts wait: one of %s is lost", self._channel.name, alert.key)
 
     def close(self) -> None:
-        self._closing.set()
         if self._worker.ident:
             try:
                 self._waiting.put_nowait(None)
@@ -97,6 +101,7 @@ class _Lane:
             self._worker.join(max(0.0, deadline_s - time.monotonic()))
             if self._worker.is_alive():
                 logger.warning("%s: not all alerts were delivered in time", self._channel.name)
+                self.failed += 1
 
     def _work(self) -> None:
         while (found := self._waiting.get()) is not None:
@@ -104,6 +109,7 @@ class _Lane:
                 self._deliver(*found)
             except Exception:  # the edge of a thread: an alert that cannot be made must not keep back the next one
                 logger.exception("%s: an alert of %s was not delivered", self._channel.name, found[0].key)
+                self.failed += 1
 
     def _deliver(self, alert: Alert, link: str) -> None:
         body = self._channel.body(alert, link)
@@ -114,8 +120,9 @@ class _Lane:
             try:
                 return self._channel.send(body)
             except Refused as error:
-                pause_s = error.wait_s if error.wait_s is not None else min(2 * pause_s, _LONGEST_S)
+                pause_s = max(_FIRST_S, error.wait_s) if error.wait_s is not None else min(2 * pause_s, _LONGEST_S)
                 if error.lasting or time.monotonic() + pause_s > deadline_s:
                     logger.warning("%s: alert %s of %s: %s", self._channel.name, alert.kind, alert.key, error)
+                    self.failed += 1
                     return None
             time.sleep(pause_s)

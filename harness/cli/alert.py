@@ -38,6 +38,8 @@ def command(folder: Path, to: tuple[str, ...], send: bool) -> None:
         with Alerts(wanted, link()) as alerts:
             for event in events:
                 alerts(event)
+        if alerts.failed:
+            raise InputError(f"{alerts.failed} could not be delivered, as told above", cure="correct what was refused")
         return
     gathering, of = Gathering(), link()
     for event in events:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+import time
 from pathlib import Path
 
 import click
 
-from harness.dashboard.settings import strong
+from harness.dashboard.settings import LOOPBACK, strong
 from harness.errors import InputError, ServiceUnavailable
 from harness.services.loopback import require_port
 from harness.services.ready import http_ready
-from harness.services.shared import Shared, await_trial, shared_running
-from harness.services.supervisor import Child, Supervisor
+from harness.services.shared import Shared, await_trial, shared_running, trial_uses
+from harness.services.supervisor import Supervisor
 from harness.settings import Settings, secret
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _POLL_S = 0.5
 _START_TIMEOUT_S = 60.0
 
@@ -40,7 +40,7 @@ def command(results: Path, host: str, port: int, workers: int, target: str | Non
       DASHBOARD_TOKEN=$(openssl rand -hex 32) harness dashboard --host 0.0.0.0
     """
     token = secret(os.environ, "DASHBOARD_TOKEN")
-    if host not in _LOOPBACK and not token:
+    if host not in LOOPBACK and not token:
         raise InputError(
             f"--host {host} lets others in, and DASHBOARD_TOKEN is not set",
             cure="set it to a long random text, such as of openssl rand -hex 32: it is asked for at the login",
@@ -53,14 +53,21 @@ def command(results: Path, host: str, port: int, workers: int, target: str | Non
     await_trial(results, lambda told: click.echo(told, err=True))
     with Supervisor() as supervisor, shared_running(supervisor, results, logs, Settings.read()) as shared:
         env = _env(shared, token, target)
-        words = ["--bind", f"{host}:{port}", "--workers", str(workers), "--worker-class", "gevent"]
+        words = [
+            "--bind",
+            f"{f'[{host}]' if ':' in host else host}:{port}",
+            "--workers",
+            str(workers),
+            "--worker-class",
+            "gevent",
+        ]
         words += ["--no-control-socket", "--graceful-timeout", "2", "harness.dashboard.app:create_app()"]
         server = supervisor.start(
             "dashboard", [sys.executable, "-P", "-m", "gunicorn", *words], env=env, cwd=logs, log=logs / "dashboard.log"
         )
         http_ready(f"http://{_reached(host)}:{port}/health/live", timeout_s=_START_TIMEOUT_S, child=server)
         click.echo(f"incidents at http://{_reached(host)}:{port}/developer/incidents (Ctrl-C ends it)", err=True)
-        _serve(server)
+        _serve(supervisor, results)
 
 
 def _env(shared: Shared, token: str | None, target: str | None) -> dict[str, str]:
@@ -69,10 +76,11 @@ def _env(shared: Shared, token: str | None, target: str | None) -> dict[str, str
     env |= {
         "DATABASE_URL": shared.database_url,
         "SECRET_KEY": secret(os.environ, "SECRET_KEY") or secrets.token_urlsafe(32),
-        "DASHBOARD_HOSTS": "" if token else " ".join(_LOOPBACK),
+        "DASHBOARD_HOSTS": "" if token else " ".join(LOOPBACK),
         "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
     }
     env |= {"REDIS_URL": shared.redis_url} if shared.redis_url else {}
+    env |= {"DASHBOARD_TOKEN": token} if token else {}
     return env | ({"TARGET_URL": target} if target else {})
 
 
@@ -80,9 +88,16 @@ def _reached(host: str) -> str:
     return "127.0.0.1" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host  # noqa: S104 - told, not bound
 
 
-def _serve(server: Child) -> None:
-    """Until it ends, or Ctrl-C does."""
-    while server.running():
-        server.wait(_POLL_S)
-    why = f"the dashboard ended with code {server.returncode}; its log ends with:\n{server.tail()}"
-    raise ServiceUnavailable(why, cure=f"read {server.log}")
+def _serve(supervisor: Supervisor, results: Path) -> None:
+    """Until something of it ends, or Ctrl-C does: then, unless that comes again, not before a trial that uses it."""
+    try:
+        while not (ended := [child for child in supervisor.children if not child.running()]):
+            time.sleep(_POLL_S)
+    except KeyboardInterrupt:
+        if trial_uses(results):
+            click.echo("a trial uses the database: waiting for its end (Ctrl-C again ends both)", err=True)
+        while trial_uses(results):
+            time.sleep(_POLL_S)
+        raise
+    why = f"{ended[0].name} ended with code {ended[0].returncode}; its log ends with:\n{ended[0].tail()}"
+    raise ServiceUnavailable(why, cure=f"read {ended[0].log}, and start the dashboard again")

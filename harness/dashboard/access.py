@@ -6,6 +6,7 @@ import hmac
 import secrets
 import threading
 import time
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Flask, Response, abort, current_app, redirect, render_template, request, session, url_for
@@ -80,6 +81,8 @@ def _checked() -> AnyResponse | None:
     settings: DashboardSettings = current_app.extensions["access"][0]
     if settings.hosts and (urlsplit(f"//{request.host}").hostname or "") not in settings.hosts:
         abort(400, "This name is not one of the dashboard's.")  # a page elsewhere whose name was made to point here
+    if settings.token is None and not ip_address(request.remote_addr or "0.0.0.0").is_loopback:  # noqa: S104 - nobody
+        abort(403, "Without a token, only this machine may look.")
     if request.method not in _SAFE:
         sent = request.form.get("csrf_token", "")
         if "csrf" not in session or not hmac.compare_digest(sent.encode(), str(session["csrf"]).encode()):
@@ -94,8 +97,12 @@ def _let_in(settings: DashboardSettings) -> bool:
     """By a login, or, for programs, by ``Authorization: Bearer TOKEN``."""
     sent = request.authorization
     bearer = sent.token if sent and sent.type == "bearer" else None
-    if bearer and hmac.compare_digest(bearer.encode(), (settings.token or "").encode()):
-        return True
+    if bearer:
+        tries: Tries = current_app.extensions["access"][1]
+        right = not tries.too_many() and hmac.compare_digest(bearer.encode(), (settings.token or "").encode())
+        if not right:
+            tries.wrong()
+        return right
     return bool(session.get("in") == _proof(settings))
 
 

@@ -30,7 +30,10 @@ def events() -> Response:
         return Response("The database does not answer.\n", 503, {"Retry-After": "5"}, mimetype="text/plain")
     try:
         number = _number(feed)
-        missed = feed.history.after(number, _REPLAY + 1)
+        elsewhere = (
+            number > feed.history.newest() or request.args.get("feed", feed.history.name()) != feed.history.name()
+        )
+        missed = None if elsewhere else feed.history.after(number, _REPLAY + 1)
     except BaseException as error:
         feed.leave(client)
         if isinstance(error, SQLAlchemyError):
@@ -51,9 +54,10 @@ def _number(feed: Feed) -> int:
     return int(asked)
 
 
-def _told(feed: Feed, client: Client, number: int, missed: list[Change]) -> Iterator[bytes]:
+def _told(feed: Feed, client: Client, number: int, missed: list[Change] | None) -> Iterator[bytes]:
+    """``missed`` None: the number is of another database."""
     yield f"retry: {_RETRY_MS}\n: {feed.state or 'starting'}\n\n".encode()
-    if len(missed) > _REPLAY:
+    if missed is None or len(missed) > _REPLAY:
         yield _RESET
         return
     for change in missed:

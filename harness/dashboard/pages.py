@@ -41,7 +41,7 @@ def listing() -> str:
     wanted = Wanted(text=text, state=state, outcome=outcome, scenario=scenario, fixer=fixer)
     asked = replace(wanted, after=_place(request.args["after"])) if request.args.get("after") else wanted
     with _session() as session:
-        newest = changes.newest(session)  # before the list: what comes in between is told twice, not never
+        feed, newest = changes.feed_name(session), changes.newest(session)  # before the list: told twice, not never
         found = store.listed(session, asked, PAGE + 1)
         shown = [_row(record) for record in found[:PAGE]]
         more = _named_place(found[PAGE - 1]) if len(found) > PAGE else ""
@@ -56,6 +56,7 @@ def listing() -> str:
         first=asked.after is None,
         filtered=bool(_given(wanted)),
         newest=newest,
+        feed=feed,
         choices={"state": _STATES, "outcome": [*Outcome], "scenario": scenarios, "fixer": fixers},
         faults=FAULTS,
         faults_on=settings.target_url is not None,
@@ -65,7 +66,7 @@ def listing() -> str:
 @blueprint.get("/developer/incidents/<trial_id>/<incident_id>")
 def incident(trial_id: str, incident_id: str) -> str:
     with _session() as session:
-        newest = changes.newest(session)
+        feed, newest = changes.feed_name(session), changes.newest(session)
         found = store.get(session, incident_id, trial_id)
         if found is None:
             abort(404, "There is no such incident.")
@@ -77,6 +78,7 @@ def incident(trial_id: str, incident_id: str) -> str:
             phases=waterfall(found.phases),
             timeline=changes.of_incident(session, trial_id, incident_id),
             newest=newest,
+            feed=feed,
         )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from harness.errors import InputError
 from harness.settings import secret
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _LEAST_KEY = 16  # characters: less can be guessed
 
 
@@ -33,6 +34,9 @@ class DashboardSettings:
             raise InputError(
                 "DASHBOARD_TOKEN is not set", cure="set it to a long random text: it is asked for at the login"
             )
+        if token is None and not set(hosts) <= set(LOOPBACK):
+            cure = "set DASHBOARD_TOKEN, or leave in DASHBOARD_HOSTS only names of this machine"
+            raise InputError("DASHBOARD_HOSTS names another machine, and DASHBOARD_TOKEN is not set", cure=cure)
         if token:
             strong("DASHBOARD_TOKEN", token)
         target = environ.get("TARGET_URL") if _on(environ, "ENABLE_FAULT_INJECTION") else None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
@@ -21,12 +20,14 @@ class SourceLost(Exception):
 
 
 class Source(Protocol):
-    """``follow`` yields, without end, changes after ``last``, or None: there may be some, or nothing has come for a
-    while. It begins with None once it listens. SourceLost."""
+    """``follow`` yields, without end, whenever there may be something new, also where nothing has come for a while.
+
+    It yields for the first time once it listens. SourceLost.
+    """
 
     name: str
 
-    def follow(self, last: Callable[[], int]) -> Iterator[Sequence[Change] | None]: ...
+    def follow(self) -> Iterator[None]: ...
 
 
 class History:
@@ -43,6 +44,11 @@ class History:
         with Session(self.database) as session:
             return changes.newest(session)
 
+    def name(self) -> str:
+        """Of the database's changes: those of another have another."""
+        with Session(self.database) as session:
+            return changes.feed_name(session)
+
 
 class RedisSource:
     name = "redis"
@@ -50,20 +56,24 @@ class RedisSource:
     def __init__(self, url: str, database: Engine) -> None:
         self._url, self._database = url, database
 
-    def follow(self, last: Callable[[], int]) -> Iterator[Sequence[Change] | None]:
+    def follow(self) -> Iterator[None]:
+        """What stands in an entry is left alone: the table tells what has happened, and nobody can forge that."""
         from redis import Redis, RedisError  # noqa: PLC0415 - slow to import, and not everywhere is a Redis
+        from redis.backoff import NoBackoff  # noqa: PLC0415 - as above
+        from redis.retry import Retry  # noqa: PLC0415 - as above
 
+        patience: dict[str, Any] = {"socket_timeout": _IDLE_S + 3.0, "socket_connect_timeout": 2.0}
         try:
             with Session(self._database) as session:
                 name = changes.feed_name(session)
-            patience = {"socket_timeout": _IDLE_S + 3.0, "socket_connect_timeout": 2.0}
-            with Redis.from_url(self._url, decode_responses=True, **patience) as redis:
-                redis.ping()
-                yield None
+            with Redis.from_url(self._url, decode_responses=True, retry=Retry(NoBackoff(), 0), **patience) as redis:
+                newest: Any = redis.xrevrange(name, count=1)
+                at = newest[0][0] if newest else "0-0"
                 while True:
-                    told = redis.xread({name: f"{last()}-0"}, count=_BATCH, block=round(_IDLE_S * 1000))
-                    yield [_of_entry(*entry) for _, entries in told for entry in entries] or None
-        except (RedisError, OSError, ValueError, KeyError) as error:
+                    yield
+                    told: Any = redis.xread({name: at}, count=_BATCH, block=round(_IDLE_S * 1000))
+                    at = told[0][1][-1][0] if told else at
+        except (RedisError, OSError, ValueError) as error:
             raise SourceLost(f"{type(error).__name__}: {error}") from error
 
 
@@ -73,7 +83,7 @@ class PostgresSource:
     def __init__(self, database: Engine) -> None:
         self._database = database
 
-    def follow(self, last: Callable[[], int]) -> Iterator[Sequence[Change] | None]:
+    def follow(self) -> Iterator[None]:
         import psycopg  # noqa: PLC0415 - as in harness.services.postgres
 
         url = self._database.url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -81,11 +91,7 @@ class PostgresSource:
             with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
                 connection.execute(f"LISTEN {changes.NOTIFY}")
                 while True:
-                    yield None
+                    yield
                     list(connection.notifies(timeout=_IDLE_S, stop_after=1))
         except psycopg.Error as error:
             raise SourceLost(f"{type(error).__name__}: {error}") from error
-
-
-def _of_entry(number: str, fields: dict[str, str]) -> Change:
-    return Change.of_message(int(number.partition("-")[0]), json.loads(fields["change"]))

@@ -18,7 +18,7 @@ def engine(url: str) -> Engine:
         make_url(url).set(drivername="postgresql+psycopg"),
         pool_size=1,
         max_overflow=4,
-        connect_args={"connect_timeout": 10, "application_name": "creamandonion"},
+        connect_args={"connect_timeout": 10, "application_name": "creamandonion", "options": "-c timezone=UTC"},
     )
 
 

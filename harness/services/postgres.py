@@ -85,17 +85,18 @@ class Postgres:
 
 @contextmanager
 def postgres_running(
-    supervisor: Supervisor, *, data: Path, log: Path, external_url: str | None = None
+    supervisor: Supervisor, *, data: Path, log: Path, external_url: str | None = None, shared: bool = False
 ) -> Iterator[Postgres]:
     """Yields a server on a free port of 127.0.0.1 that asks for passwords; ``data`` is kept for the next run.
 
     With ``external_url`` nothing is started: that server is checked, and the database that the URL names is ``home``.
+    ``shared``: it is not the user's, but kept up by a dashboard.
     Raises ServiceUnavailable, also when another process uses ``data``.
     """
     data, log = data.resolve(), log.resolve()
     with pgdata.locked(data):
         if external_url:
-            yield _external(external_url)
+            yield _external(external_url, shared=shared)
             return
         uid = pgdata.server_uid(data)
         programs = _programs(uid)
@@ -190,7 +191,7 @@ def _ready(server: Child, port: int, password: str) -> Postgres:
     return Postgres(server_url=first.server_url, home=HOME, server=server)
 
 
-def _external(url: str) -> Postgres:
+def _external(url: str, *, shared: bool) -> Postgres:
     import psycopg  # noqa: PLC0415 - see _administer
 
     parts = urlsplit(url)
@@ -208,6 +209,9 @@ def _external(url: str) -> Postgres:
                 "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
             ).fetchone()
     except psycopg.Error as error:
+        if shared:
+            message = f"the PostgreSQL server that harness dashboard keeps up can't be used: {error}"
+            raise ServiceUnavailable(message, cure="end the dashboard and start it again") from error
         raise ServiceUnavailable(
             f"the PostgreSQL server of DATABASE_URL can't be used: {error}",
             cure="start it, correct DATABASE_URL, or unset it to have a server started",

@@ -28,6 +28,7 @@ _FILE, _LOCK = "services.json", "services.lock"
 _DATA = "postgres"  # the folder of the data: whoever runs a server on it holds its lock
 _TRIAL, _DASHBOARD = "trial", "dashboard"  # locks of those who use a server that others run
 _POLL_S = 0.5
+_PATIENCE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +42,11 @@ class Shared:
 
 @contextmanager
 def shared_running(supervisor: Supervisor, results: Path, logs: Path, settings: Settings) -> Iterator[Shared]:
-    """Up while the block runs, and told to trials unless they are elsewhere. ServiceUnavailable, also while a trial
-    with these results runs on a server of its own."""
+    """Up while the block runs. Trials are told of it, unless the database is elsewhere: then they have to be told of
+    that, too. ServiceUnavailable, also while a trial with these results runs on a server of its own."""
     results.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
+        stack.enter_context(_alone(results))
         data, log = results / (_DASHBOARD if settings.database_url else _DATA), logs / "postgres.log"
         server = postgres_running(supervisor, data=data, log=log, external_url=settings.database_url)
         postgres = stack.enter_context(server)
@@ -52,9 +54,16 @@ def shared_running(supervisor: Supervisor, results: Path, logs: Path, settings: 
         valkey = valkey_running(supervisor, log=logs / "valkey.log", external_url=settings.redis_url)
         with suppress(ServiceUnavailable) if settings.redis_url is None else ExitStack():
             redis_url = stack.enter_context(valkey)
-        shared = Shared(database_url=postgres.url(postgres.home), redis_url=redis_url, processes=supervisor.pids)
-        stack.enter_context(_told(results, shared))
+        pids = tuple(child.pid for child in supervisor.children)
+        shared = Shared(database_url=postgres.url(postgres.home), redis_url=redis_url, processes=pids)
+        if not settings.database_url:
+            stack.enter_context(_told(results, shared))
         yield shared
+
+
+def trial_uses(results: Path) -> bool:
+    """Whether a trial is at work on a server that others run."""
+    return in_use(results / _TRIAL)
 
 
 def await_trial(results: Path, tell: Callable[[str], None]) -> None:
@@ -86,8 +95,10 @@ def trial_postgres(supervisor: Supervisor, results: Path, log: Path, settings: S
     """The server for one trial, or for its record: elsewhere, shared, or its own. One at a time for each folder."""
     shared = None if settings.database_url else shared_services(results)
     url = shared.database_url if shared else settings.database_url
-    lock = results / (_TRIAL if url else _DATA)
-    with postgres_running(supervisor, data=lock, log=log, external_url=url) as postgres:
+    server = postgres_running(
+        supervisor, data=results / (_TRIAL if url else _DATA), log=log, external_url=url, shared=shared is not None
+    )
+    with server as postgres:
         yield postgres
 
 
@@ -101,21 +112,33 @@ def watched_machine(results: Path, settings: Settings, now: Callable[[], float])
 
 
 @contextmanager
-def _told(results: Path, shared: Shared) -> Iterator[None]:
-    path = results / _FILE
+def _alone(results: Path) -> Iterator[None]:
+    """Held by one at a time. Who looks whether it is held holds it for a moment, too."""
+    deadline_s = time.monotonic() + _PATIENCE_S
     with (results / _LOCK).open("ab") as lock:
-        passing = path.with_name(f".{_FILE}.{os.getpid()}")
-        descriptor = os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            json.dump(asdict(shared), file)
-        passing.replace(path)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ServiceUnavailable(
-                f"another dashboard runs with {results}", cure="end that one, or use --results DIR"
-            ) from None
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline_s:
+                    cure = "end that one, or use --results DIR"
+                    raise ServiceUnavailable(f"another dashboard runs with {results}", cure=cure) from None
+                time.sleep(0.05)
+        (results / _FILE).unlink(missing_ok=True)  # of one that was killed
+        yield
+
+
+@contextmanager
+def _told(results: Path, shared: Shared) -> Iterator[None]:
+    """Call it with the lock held."""
+    path = results / _FILE
+    passing = path.with_name(f".{_FILE}.{os.getpid()}")
+    descriptor = os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        json.dump(asdict(shared), file)
+    passing.replace(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)

@@ -147,9 +147,9 @@ class Supervisor:
             self._dismiss_reaper()
 
     @property
-    def pids(self) -> tuple[int, ...]:
-        """Of the children that run now."""
-        return tuple(child.pid for child in self._children)
+    def children(self) -> tuple[Child, ...]:
+        """Those that were started and not stopped, the oldest first."""
+        return tuple(self._children)
 
     def start(
         self,

@@ -25,6 +25,11 @@ logger = logging.getLogger(__name__)
 
 KEPT = 10_000  # entries of a stream, about: a page that missed more reads the list anew
 _BATCH = 500
+# both or neither, so that what is told on the channel has the order of the stream
+_ADD = """
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], ARGV[1], 'change', ARGV[2])
+return redis.call('PUBLISH', ARGV[3], ARGV[2])
+"""
 _TIMEOUT_S = 2.0
 _AGAIN_S = 1.0
 _CLOSE_S = 3.0
@@ -99,10 +104,16 @@ class Relay:
 
     def __init__(self, database: Engine, redis_url: str) -> None:
         from redis import Redis  # noqa: PLC0415 - slow to import, and not each trial has a Redis
+        from redis.backoff import NoBackoff  # noqa: PLC0415 - as above
+        from redis.retry import Retry  # noqa: PLC0415 - as above
 
         self._database = database
         self._redis: Redis = Redis.from_url(
-            redis_url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, decode_responses=True
+            redis_url,
+            socket_timeout=_TIMEOUT_S,
+            socket_connect_timeout=_TIMEOUT_S,
+            decode_responses=True,
+            retry=Retry(NoBackoff(), 0),  # we try again by ourselves
         )
         self._name, self._last = "", 0
 
@@ -137,9 +148,7 @@ class Relay:
 
         text = json.dumps(change.message, separators=(",", ":"))
         try:
-            self._redis.xadd(self._name, {"change": text}, id=f"{change.id}-0", maxlen=KEPT, approximate=True)
+            self._redis.eval(_ADD, 1, self._name, f"{change.id}-0", text, changes.CHANNEL, str(KEPT))
         except ResponseError as error:
             if "equal or smaller" not in str(error):
-                raise
-            return  # another trial was faster
-        self._redis.publish(changes.CHANNEL, text)
+                raise  # else another trial was faster

@@ -113,6 +113,7 @@ class Listener:
     drops: random.Random | None = None  # when it hangs up by itself
     numbers: list[int] = field(default_factory=list)
     source: str = ""
+    connections: int = 0
     over: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -121,13 +122,16 @@ class Listener:
         self.thread.start()
 
     def close(self) -> None:
+        """The thread hears of it with the next line."""
         self.over.set()
-        self.thread.join(DEADLINE_S)
 
     def _listen(self) -> None:
         while not self.over.is_set():
             try:
-                with httpx.stream("GET", f"{self.url}{LIST}/events", headers=self._headers(), timeout=5.0) as answer:
+                with httpx.stream(
+                    "GET", f"{self.url}{LIST}/events", headers=self._headers(), timeout=3 * DEADLINE_S
+                ) as answer:
+                    self.connections += 1
                     for line in answer.iter_lines():
                         self._take(line)
                         if self.over.is_set() or (self.drops and line.startswith("id:") and self.drops.random() < 0.05):
@@ -155,6 +159,7 @@ def test_every_page_hears_of_every_change_once_and_in_order(dashboard: Dashboard
         until(lambda each=each: each.after == wanted[-1], lambda each=each: f"{len(each.numbers)} of 200 came")
         each.close()
         assert each.numbers == wanted
+        assert each.connections == 1 or each.drops, "it was told by the table, and not live"
 
 
 def test_a_redis_that_dies_and_comes_back_loses_nothing(dashboard: Dashboard, tmp_path: Path) -> None:
@@ -178,7 +183,7 @@ def test_a_redis_that_dies_and_comes_back_loses_nothing(dashboard: Dashboard, tm
         for each in listeners:
             until(lambda each=each: len(each.numbers) == 40, lambda each=each: f"{len(each.numbers)} of 40 came")
             each.close()
-            assert each.numbers == dashboard.numbers()
+            assert each.numbers == dashboard.numbers() and each.connections == 1
 
 
 def followed(dashboard: Dashboard) -> set[str]:

@@ -25,6 +25,7 @@ from harness.alerts.pagerduty import PagerDutyChannel
 from harness.alerts.slack import SlackChannel
 from harness.cli import cli
 from harness.errors import InputError
+from harness.model.event import RolledBack, TrialInterrupted
 from harness.model.incident import Passage
 from harness.sinks.journal import Journal
 from tests import events as sample
@@ -129,6 +130,21 @@ def test_a_trial_that_heals_is_told_in_these_steps() -> None:
 def test_one_that_does_not_heal_ends_with_its_outcome() -> None:
     last = told(sample.not_healed())[-1]
     assert (last.kind, last.outcome) == ("closed", "NOT_HEALED") and last.reason
+
+
+def test_a_fix_that_was_taken_back_is_not_told_to_be_live() -> None:
+    events = sample.healed()
+    back = next(at for at, event in enumerate(events) if isinstance(event, RolledBack))
+    gathering = Gathering()
+    for event in events[: back + 1]:
+        list(gathering.after(event))
+    assert gathering._alert and gathering._alert.commit == ""
+
+
+def test_who_interrupts_a_trial_leaves_nobody_waiting() -> None:
+    stopped = TrialInterrupted(at_s=20.0, reason="interrupted by the user")
+    last = told([*sample.until_detected(), stopped])[-1]
+    assert (last.kind, last.outcome, last.reason) == ("closed", "interrupted", "interrupted by the user")
 
 
 def test_without_an_incident_nobody_is_told_anything() -> None:
@@ -327,5 +343,8 @@ def test_the_command_shows_and_sends_nothing(tmp_path: Path, receiver: Receiver)
     assert receiver.bodies == []
     sent = CliRunner().invoke(cli, ["alert", "--send", str(tmp_path / "trial")], env=environ)
     assert sent.exit_code == 0 and receiver.bodies == [line["body"] for line in lines if line["to"] == "slack"]
+    receiver.codes = [404]
+    refused = CliRunner().invoke(cli, ["alert", "--send", str(tmp_path / "trial")], env=environ)
+    assert isinstance(refused.exception, InputError) and "2 could not be delivered" in refused.exception.message
     none = CliRunner().invoke(cli, ["alert", "--send", "--to", "pagerduty", str(tmp_path / "trial")], env=environ)
     assert isinstance(none.exception, InputError)

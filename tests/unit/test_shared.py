@@ -16,7 +16,7 @@ import pytest
 from harness.errors import ServiceUnavailable
 from harness.experiment.resume import resume
 from harness.services.pgdata import locked
-from harness.services.shared import await_trial, shared_running, shared_services, trial_postgres
+from harness.services.shared import await_trial, shared_running, shared_services, trial_postgres, trial_uses
 from harness.services.supervisor import Supervisor
 from harness.settings import Settings
 from harness.sinks.journal import Journal
@@ -46,7 +46,7 @@ def test_a_trial_uses_what_is_up_and_its_own_where_nothing_is(tmp_path: Path) ->
                 with pytest.raises(ServiceUnavailable, match="another trial runs"), other:
                     pass
             with (
-                pytest.raises(ServiceUnavailable, match="another trial"),
+                pytest.raises(ServiceUnavailable, match="another dashboard"),
                 shared_running(supervisor, tmp_path, log.parent, OWN),
             ):
                 pass
@@ -58,7 +58,8 @@ def test_what_was_killed_is_not_believed_to_be_up(tmp_path: Path) -> None:
 import os, signal
 from pathlib import Path
 from harness.services import shared
-with shared._told(Path({str(tmp_path)!r}), shared.Shared(database_url="x", redis_url=None, processes=())):
+folder = Path({str(tmp_path)!r})
+with shared._alone(folder), shared._told(folder, shared.Shared(database_url="x", redis_url=None, processes=())):
     os.kill(os.getpid(), signal.SIGKILL)
 """
     subprocess.run([sys.executable, "-c", code], check=False, env={**os.environ, "PYTHONPATH": str(Path.cwd())})
@@ -86,6 +87,9 @@ def test_with_a_server_elsewhere_neither_is_in_the_way_of_the_other(tmp_path: Pa
         trial_postgres(supervisor, tmp_path, log, elsewhere) as postgres,
     ):
         assert postgres.server is None and shared.database_url == postgres.url(postgres.home)
+        assert shared_services(tmp_path) is None, "a trial without DATABASE_URL would take it for one of ours"
+        assert trial_uses(tmp_path)
+    assert not trial_uses(tmp_path)
 
 
 def test_a_killed_trial_is_recorded_where_the_services_are_up(tmp_path: Path) -> None:

@@ -3,16 +3,20 @@ const live = document.getElementById("live");
 const rows = document.getElementById("rows");
 const MOST_ROWS = 200;
 
-if (live) follow();
 for (const select of document.querySelectorAll("[data-submits]")) {
   select.addEventListener("change", () => select.form.requestSubmit());
 }
 
+// A hidden page gives its connection back: a browser has six for each host, and where it stands is known.
+let source;
 function follow() {
-  const source = new EventSource(`${live.dataset.events}?after=${live.dataset.after}`);
+  if (document.hidden || source) return;
+  const { events, after, feed } = live.dataset;
+  source = new EventSource(`${events}?after=${after}&feed=${encodeURIComponent(feed)}`);
   source.onopen = () => show("live", "live");
   source.onerror = () => {
-    if (source.readyState !== EventSource.CLOSED) return show("connecting", "connecting again");
+    if (source?.readyState !== EventSource.CLOSED) return show("connecting", "connecting again");
+    leave();
     show("lost", "not live, trying again"); // the server refused: it is full, or wants a login
     setTimeout(follow, 10_000);
   };
@@ -21,8 +25,15 @@ function follow() {
     take(JSON.parse(event.data));
   };
   source.addEventListener("reset", () => location.reload());
-  addEventListener("pagehide", () => source.close(), { once: true });
 }
+
+function leave() {
+  source?.close();
+  source = undefined;
+}
+
+document.addEventListener("visibilitychange", () => (document.hidden ? leave() : live && follow()));
+addEventListener("pagehide", leave);
 
 function show(state, text) {
   live.dataset.state = state;
@@ -97,9 +108,11 @@ async function refresh() {
   fetching = true;
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-    if (!answer.ok) return;
+    if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("incident");
     if (fresh) swap(document.getElementById("incident"), fresh);
+  } catch {
+    setTimeout(refresh, 2000); // it is away for now; what was told must be shown
   } finally {
     fetching = false;
     if (again) {
@@ -118,3 +131,5 @@ function swap(old, fresh) {
   old.replaceWith(fresh);
   if (focused) document.getElementById(focused)?.querySelector("summary")?.focus();
 }
+
+if (live) follow();
