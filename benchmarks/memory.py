@@ -27,6 +27,7 @@ from harness.model.verdict import Outcome
 from harness.retrieval.backboard import standin
 from harness.retrievers import ARMS, RETRIEVERS
 from harness.stats.intervals import rate
+from harness.trial.judge import JUDGE
 
 SCENARIOS = tuple(Path("scenarios", f"{name}.yml") for name in ("malformed_sql", "upstream_latency", "pool_exhaustion"))
 ROWS = Path("docs/memory.jsonl")
@@ -77,7 +78,7 @@ def lacking(wanted: Sequence[Work], found: Sequence[Row]) -> list[Work]:
 
 
 def counts(row: Row) -> bool:
-    return row["outcome"] != Outcome.INVALID
+    return row["outcome"] != Outcome.INVALID and row["judge"] == JUDGE
 
 
 def run(works: deque[Work], results: Path, jobs: int, rows: Path) -> None:

@@ -12,8 +12,10 @@ from harness.errors import MeasurementError
 from harness.experiment.arms import Arm, arms, now, present
 from harness.experiment.lanes import Lane, side_by_side
 from harness.experiment.proof import REFERENCE, Row, append, rows
+from harness.experiment.rejudge import rejudge
 from harness.loading import LoadedScenario
 from harness.model.verdict import Outcome
+from harness.trial.judge import JUDGE
 
 _SPARE = 3  # more trials of an arm than wanted, where some could not be measured
 
@@ -49,7 +51,7 @@ class _Trial:
 
 
 def prove(scenarios: Sequence[LoadedScenario], plan: Plan, tell: Callable[[str], None]) -> Iterator[Row]:
-    """Run what the proof still lacks, each row appended as it comes.
+    """Run what the proof still lacks, each row appended as it comes. What an older judge saw is judged again first.
 
     MeasurementError, once all else is done, where a trial gave no verdict, or an arm can hardly ever be measured here.
     """
@@ -57,6 +59,9 @@ def prove(scenarios: Sequence[LoadedScenario], plan: Plan, tell: Callable[[str],
     for loaded in scenarios:
         tell(f"{loaded.spec.metadata.name}: reading its wrong fixes ...")
         tried = arms(loaded)
+        for row in _judged_again(loaded, rows(plan.proof), plan.results):
+            append(plan.proof, row)
+            yield row
         found = present(loaded, tried, rows(plan.proof))
         for arm in tried:
             of_arm = [row for row in found if row.arm == arm.name]
@@ -75,6 +80,27 @@ def counted(scenarios: Sequence[LoadedScenario], proof: Path) -> tuple[list[Row]
     everything = rows(proof)
     found = [row for loaded in scenarios for row in present(loaded, arms(loaded), everything)]
     return found, len(everything) - len(found)
+
+
+def _judged_again(loaded: LoadedScenario, everything: Sequence[Row], results: Path) -> Iterator[Row]:
+    """The trials of this version whose newest row is of an older judge, as far as their journals are still here."""
+    newest = {row.trial: row for row in everything if row.how == "live" and row.scenario_hash == loaded.hash}
+    for row in newest.values():
+        folders = [folder for folder in (results / row.trial, *results.glob(f"lane-*/{row.trial}")) if folder.is_dir()]
+        if row.judge != JUDGE and row.trial and folders:
+            verdict = rejudge(folders[0])
+            effect = verdict.efficacy
+            yield replace(
+                row,
+                judge=verdict.judge,
+                outcome=verdict.outcome,
+                rule=verdict.rule,
+                reason=verdict.reason,
+                at=now(),
+                cohens_h=effect.cohens_h if effect else None,
+                ended_by_itself=effect.ended_by_itself if effect else None,
+                harm_returned=effect.harm_returned if effect else None,
+            )
 
 
 def _lacking(loaded: LoadedScenario, arm: Arm, of_arm: Sequence[Row], wanted: int) -> list[_Trial]:

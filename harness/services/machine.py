@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Collection, Sequence
@@ -11,6 +12,8 @@ from typing import Self
 import psutil
 
 from harness.model.busy import Busy
+
+logger = logging.getLogger(__name__)
 
 _EVERY_S = 1.0
 
@@ -53,7 +56,10 @@ class Machine:
 
     def _watch(self) -> None:
         while not self._over.wait(_EVERY_S):
-            self._sample()
+            try:
+                self._sample()
+            except (OSError, psutil.Error) as error:
+                logger.warning("it could not be looked at what else runs: %s", error)
 
     def _sample(self) -> None:
         """With what other guests of the same host have taken."""

@@ -58,7 +58,8 @@ class Recorder:
             self._trial = event.trial
         elif self._trial is not None:
             try:
-                self._record(event, self._trial)
+                with Session(self._engine) as session, session.begin():
+                    _record(session, event, self._trial)
             except SQLAlchemyError as error:
                 lost = _unavailable(f"{event.type} could not be recorded", error)
                 if not isinstance(event, TrialEnded):
@@ -66,35 +67,41 @@ class Recorder:
                 logger.warning("%s", lost)  # the verdict stands in the journal: a record that missed it spoils nothing
 
     def replay(self, trial: Trial, events: Iterable[Event]) -> None:
-        """Record a trial anew from its events, whatever part of it the table has: for one that was cut short."""
-        with Session(self._engine) as session, session.begin():
-            store.forget(session, trial)
-        for event in events:
-            self(event)
+        """Record a trial anew from its events, whatever part of it the table has: for one that was cut short.
 
-    def _record(self, event: Event, trial: Trial) -> None:
-        with Session(self._engine) as session, session.begin():
-            match event:
-                case IncidentCreated():
-                    store.create(session, trial, event.incident, event.signal, event.commit)
-                case IncidentAnalyzed():
-                    store.analyzed(session, trial, event.incident_id, event.query, event.passages)
-                case FixProposed():
-                    store.proposed(session, trial, event.incident_id, event.fix)
-                case FixRefused():
-                    store.refused(session, trial, event.incident_id)
-                case Deployed():
-                    store.deployed(session, trial, event.incident_id, event.deployment)
-                case RolledBack():
-                    store.rolled_back(session, trial, event.incident_id)
-                case AttemptEnded():
-                    store.attempted(session, trial, event.incident_id, event.attempt)
-                case IncidentResolved():
-                    store.resolved(session, trial, event.incident_id, event.document_id)
-                case TrialEnded():
-                    store.ended(session, event.verdict)
-                case _:
-                    pass  # a session that did nothing asks for no connection
+        At once: nobody sees the trial without what was known of it. ServiceUnavailable where PostgreSQL refuses.
+        """
+        try:
+            with Session(self._engine) as session, session.begin():
+                store.forget(session, trial)
+                for event in events:
+                    _record(session, event, trial)
+        except SQLAlchemyError as error:
+            raise _unavailable("the trial could not be recorded anew", error) from error
+
+
+def _record(session: Session, event: Event, trial: Trial) -> None:
+    match event:
+        case IncidentCreated():
+            store.create(session, trial, event.incident, event.signal, event.commit)
+        case IncidentAnalyzed():
+            store.analyzed(session, trial, event.incident_id, event.query, event.passages)
+        case FixProposed():
+            store.proposed(session, trial, event.incident_id, event.fix)
+        case FixRefused():
+            store.refused(session, trial, event.incident_id)
+        case Deployed():
+            store.deployed(session, trial, event.incident_id, event.deployment)
+        case RolledBack():
+            store.rolled_back(session, trial, event.incident_id)
+        case AttemptEnded():
+            store.attempted(session, trial, event.incident_id, event.attempt)
+        case IncidentResolved():
+            store.resolved(session, trial, event.incident_id, event.document_id)
+        case TrialEnded():
+            store.ended(session, event.verdict)
+        case _:
+            pass  # a session that did nothing asks for no connection
 
 
 def _unavailable(what: str, error: SQLAlchemyError) -> ServiceUnavailable:

@@ -49,15 +49,15 @@ def efficacy(facts: Facts, run: Run | None) -> Efficacy | None:
 def machine_was_free(facts: Facts) -> CheckResult:
     """Neither a late app nor an app in time says anything of a fix where other work takes the processors.
 
-    What is taken while a fixer thinks is left out.
+    Until a fixer is asked for the first time: from then on it may be at work itself, by a model on this machine, say,
+    and it must not be able to void what it is losing.
     """
-    name = "machine was free"
-    seen = [each for each in facts.busy if not facts.proposing(each.start_s)]
+    name, asked_s = "machine was free", facts.began("propose") or math.inf
+    seen = [each for each in facts.busy if each.end_s <= asked_s]
     if not seen:
         return CheckResult(name=name, passed=True, evidence="it was not looked at what else ran")
-    share = sum(each.others * (each.end_s - each.start_s) for each in seen) / sum(
-        each.end_s - each.start_s for each in seen
-    )
+    seconds = sum(each.end_s - each.start_s for each in seen)
+    share = sum(each.others * (each.end_s - each.start_s) for each in seen) / seconds
     worst = max(each.others for each in seen)
     evidence = f"other work took {share:.0%} of the processors, {worst:.0%} at worst; {_MOST_OTHERS:.0%} is too much"
     return CheckResult(name=name, passed=share <= _MOST_OTHERS, evidence=evidence)

@@ -58,10 +58,6 @@ class Facts:
         """From when on code of a fix may have run, as a canary or live: then the fixer answers for what goes wrong."""
         return self.began("deploy")
 
-    def proposing(self, at_s: float) -> bool:
-        """Whether a fixer was thinking then: a model on this machine may take all that it can."""
-        return any(each.name == "propose" and each.start_s <= at_s < each.end_s for each in self.phases)
-
     def checked(self, moment: Moment) -> tuple[CheckResult, ...]:
         return tuple(result for when, result in self.functional if when == moment)
 

@@ -11,7 +11,7 @@ from harness.trial import criteria, slo
 from harness.trial.criteria import Run
 from harness.trial.facts import Facts
 
-JUDGE: Final = "4"  # of the rules below: raised whenever the same facts may get another verdict
+JUDGE: Final = "5"  # of the rules below: raised whenever the same facts may get another verdict
 
 Decision = tuple[Outcome, str, str]  # with its rule, for machines, and its reason, for people
 

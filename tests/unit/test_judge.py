@@ -200,11 +200,15 @@ def test_the_shares_are_weighed_by_their_seconds() -> None:
     assert judged(busy=(long, Busy(start_s=11.0, end_s=12.0, others=1.0))).outcome is Outcome.HEALED
 
 
-def test_a_model_on_this_machine_may_think_as_hard_as_it_likes() -> None:
-    thinking = (*FIXED, Phase(name="propose", start_s=11.0, end_s=14.0))
-    model = tuple(Busy(start_s=11.0 + n, end_s=12.0 + n, others=1.0) for n in range(3))
-    assert judged(busy=(*busy(0.1), *model)).outcome is Outcome.INVALID
-    assert judged(busy=(*busy(0.1), *model), phases=thinking).outcome is Outcome.HEALED
+def test_what_is_busy_once_a_fixer_was_asked_voids_nothing() -> None:
+    """It may be its own model, or whatever it has left behind: a fixer that is losing could void its trial by that."""
+    asked = Phase(name="propose", start_s=5.0, end_s=6.0)
+    later = tuple(Busy(start_s=5.0 + n, end_s=6.0 + n, others=1.0) for n in range(15))
+    sick = {"windows": STILL_SICK, "attempts": (attempt(1, "not_recovered"),)}
+    for changes, outcome in (({}, Outcome.HEALED), (sick, Outcome.NOT_HEALED)):
+        verdict = judged(busy=(*busy(0.1), *later), phases=(*TOUCHED_IN_VAIN, asked), **changes)
+        assert verdict.outcome is outcome
+        assert check(verdict, "machine was free").evidence.startswith("other work took 10% of the processors, 10% at")
 
 
 def test_what_could_not_be_measured_on_a_busy_machine_is_nobodys_fault() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,10 @@ from harness.experiment.arms import Arm
 from harness.experiment.proof import Row, append, rows, summary
 from harness.loading import load_scenario
 from harness.model.verdict import Outcome
+from harness.sinks.journal import Journal
 from harness.stats.intervals import rate
+from harness.trial.judge import JUDGE
+from tests import events as sample
 
 
 def row(arm: str = "noop", outcome: Outcome = Outcome.NOT_HEALED, **changes: Any) -> Row:  # noqa: ANN401 - any field
@@ -158,3 +162,23 @@ def test_what_can_never_be_measured_is_an_error_once_all_spares_are_used(
         for each in proven([Outcome.INVALID], tmp_path, monkeypatch):
             found.append(each)
     assert [each.seed for each in found] == [1, 2, 3, 4]
+
+
+def test_a_new_judge_judges_again_what_is_still_here(tmp_path: Path) -> None:
+    loaded = load_scenario(Path(__file__).parents[2] / "scenarios" / "quiet_day.yml")
+    for name in ("kept", "lane-1/beside"):
+        with Journal(tmp_path / name) as journal:
+            for event in sample.invalid(sample.trial(Path(name).name)):
+                journal(event)
+        shutil.copyfile(loaded.file, tmp_path / name / "scenario.yml")
+    old = [
+        *(row(trial=name, judge="0", scenario_hash=loaded.hash, outcome=Outcome.HEALED) for name in ("kept", "beside")),
+        row(trial="gone", judge="0", scenario_hash=loaded.hash),
+        row(trial="kept", judge="0", scenario_hash="of another version"),
+    ]
+    again = list(prove._judged_again(loaded, old, tmp_path))
+    assert [(each.trial, each.judge, each.outcome) for each in again] == [
+        ("kept", JUDGE, Outcome.INVALID),
+        ("beside", JUDGE, Outcome.INVALID),
+    ]
+    assert list(prove._judged_again(loaded, [*old, *again], tmp_path)) == []
