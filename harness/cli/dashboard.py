@@ -89,9 +89,13 @@ def _reached(host: str) -> str:
 
 
 def _serve(supervisor: Supervisor, results: Path) -> None:
-    """Until something of it ends, or Ctrl-C does: then, unless that comes again, not before a trial that uses it."""
+    """Until something of it ends, or Ctrl-C does: then, unless that comes again, not before a trial that uses it.
+
+    Valkey may end: PostgreSQL tells of changes, too.
+    """
+    vital = [child for child in supervisor.children if child.name != "valkey"]
     try:
-        while not (ended := [child for child in supervisor.children if not child.running()]):
+        while not (ended := [child for child in vital if not child.running()]):
             time.sleep(_POLL_S)
     except KeyboardInterrupt:
         if trial_uses(results):

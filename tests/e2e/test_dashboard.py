@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,6 +74,13 @@ class Dashboard:
 def dashboard(tmp_path: Path) -> Iterator[Dashboard]:
     with started(tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def listening(dashboard: Dashboard) -> Iterator[ExitStack]:
+    """Ends who listens, also where a test fails: they would go on trying for ever."""
+    with ExitStack() as stack:
+        yield stack
 
 
 class started:
@@ -150,23 +158,25 @@ class Listener:
             self.source = line[2:]
 
 
-def test_every_page_hears_of_every_change_once_and_in_order(dashboard: Dashboard) -> None:
-    listeners = [Listener(dashboard.url, drops=random.Random(n) if n % 2 else None) for n in range(12)]
+def test_every_page_hears_of_every_change_once_and_in_order(dashboard: Dashboard, listening: ExitStack) -> None:
+    drops = [random.Random(n) if n % 2 else None for n in range(12)]
+    listeners = [listening.enter_context(closing(Listener(dashboard.url, drops=each))) for each in drops]
     dashboard.record(*(f"trial-{number}" for number in range(20)))
     wanted = dashboard.numbers()
     assert len(wanted) == 200
     for each in listeners:
         until(lambda each=each: each.after == wanted[-1], lambda each=each: f"{len(each.numbers)} of 200 came")
-        each.close()
         assert each.numbers == wanted
         assert each.connections == 1 or each.drops, "it was told by the table, and not live"
 
 
-def test_a_redis_that_dies_and_comes_back_loses_nothing(dashboard: Dashboard, tmp_path: Path) -> None:
+def test_a_redis_that_dies_and_comes_back_loses_nothing(
+    dashboard: Dashboard, listening: ExitStack, tmp_path: Path
+) -> None:
     shared = dashboard.shared
     assert shared.redis_url
     port = shared.redis_url.rpartition(":")[2].partition("/")[0]
-    listeners = [Listener(dashboard.url) for _ in range(6)]
+    listeners = [listening.enter_context(closing(Listener(dashboard.url))) for _ in range(6)]
     dashboard.record("before")
     (valkey,) = (pid for pid in shared.processes if "valkey" in " ".join(psutil.Process(pid).cmdline()))
     os.kill(valkey, signal.SIGKILL)
@@ -182,7 +192,6 @@ def test_a_redis_that_dies_and_comes_back_loses_nothing(dashboard: Dashboard, tm
         dashboard.record("after")
         for each in listeners:
             until(lambda each=each: len(each.numbers) == 40, lambda each=each: f"{len(each.numbers)} of 40 came")
-            each.close()
             assert each.numbers == dashboard.numbers() and each.connections == 1
 
 
