@@ -30,9 +30,8 @@ def events() -> Response:
         return Response("The database does not answer.\n", 503, {"Retry-After": "5"}, mimetype="text/plain")
     try:
         number = _number(feed)
-        elsewhere = (
-            number > feed.history.newest() or request.args.get("feed", feed.history.name()) != feed.history.name()
-        )
+        named = request.args.get("feed")
+        elsewhere = number > feed.history.newest() or (named is not None and named != feed.history.name())
         missed = None if elsewhere else feed.history.after(number, _REPLAY + 1)
     except BaseException as error:
         feed.leave(client)

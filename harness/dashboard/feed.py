@@ -36,7 +36,7 @@ def frame(change: Change) -> bytes:
 class Client:
     """What waits for one who looks. ``lost``: it was too slow, and misses something from here on."""
 
-    waiting: queue.Queue[tuple[int, bytes] | None] = field(default_factory=lambda: queue.Queue(_WAITING))
+    waiting: queue.Queue[tuple[int, bytes]] = field(default_factory=lambda: queue.Queue(_WAITING))
     lost: bool = False
 
     def next(self, timeout_s: float) -> tuple[int, bytes] | None:

@@ -39,14 +39,6 @@ class Change:
         """As it is sent to a browser, to Redis, and to old listeners."""
         return {"trial_id": self.trial_id, "id": self.incident_id, "kind": self.kind, "at": self.at, **self.summary}
 
-    @classmethod
-    def of_message(cls, number: int, message: dict[str, Any]) -> Change:
-        """The other way. KeyError where it is no such message."""
-        own = ("trial_id", "id", "kind", "at")
-        summary = {key: value for key, value in message.items() if key not in own}
-        trial_id, incident_id, kind, at = (str(message[key]) for key in own)
-        return cls(id=number, trial_id=trial_id, incident_id=incident_id, kind=kind, at=at, summary=summary)
-
 
 def publish(session: Session, trial_id: str, incident_id: str, kind: Kind) -> None:
     """The incident is in state ``kind`` from now on, unless that says nothing of where it stands. Call it last."""

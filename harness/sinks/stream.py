@@ -13,6 +13,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from sqlalchemy.orm import Session
+
 from harness.incidents import changes
 from harness.incidents.database import engine
 from harness.model.event import Event, PhaseStarted, TrialStarted, WindowObserved
@@ -127,8 +129,6 @@ class Relay:
 
     def hand_on(self) -> None:
         """All changes that Redis does not have yet, also those that another trial could not hand on any more."""
-        from sqlalchemy.orm import Session  # noqa: PLC0415 - as above
-
         with Session(self._database) as session:
             self._name = self._name or changes.feed_name(session)
             last = max(self._last, self._newest_there())

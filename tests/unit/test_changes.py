@@ -89,12 +89,6 @@ def test_each_step_of_an_incident_is_a_change_with_what_a_list_shows(database_ur
         assert changes.newest(session) == found[-1].id
 
 
-def test_a_message_holds_the_whole_change(database_url: str, database: Engine) -> None:
-    record(database_url, "trial-1")
-    for change in all_of(database):
-        assert Change.of_message(change.id, json.loads(json.dumps(change.message))) == change
-
-
 def test_how_it_was_judged_stands_in_the_row(database_url: str, database: Engine) -> None:
     record(database_url, "trial-1")
     with Session(database) as session:
