@@ -39,7 +39,8 @@ class Channel(Protocol):
 
 
 class Alerts:
-    """A sink: tells ``channels`` of the incidents of a trial, each on a thread of its own. Call ``close`` at the end.
+    """A sink: tells ``channels`` of the incidents of a trial, each on a thread of its own. Leaving it waits
+    for what is on its way, within bounds.
 
     ``link`` gives the address of an incident's page, or nothing. What could not be delivered is a warning in the log,
     never an error.
@@ -88,6 +89,7 @@ class _Lane:
             self._waiting.put_nowait((alert, link))
         except queue.Full:
             logger.warning("%s: too many alerts wait: one of %s is lost", self._channel.name, alert.key)
+            self.failed += 1
 
     def close(self) -> None:
         if self._worker.ident:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from harness.dashboard.settings import LOOPBACK, strong
+from harness.dashboard.settings import LOOPBACK, DashboardSettings, strong
 from harness.errors import InputError, ServiceUnavailable
 from harness.services.loopback import require_port
 from harness.services.ready import http_ready
@@ -53,6 +53,7 @@ def command(results: Path, host: str, port: int, workers: int, target: str | Non
     await_trial(results, lambda told: click.echo(told, err=True))
     with Supervisor() as supervisor, shared_running(supervisor, results, logs, Settings.read()) as shared:
         env = _env(shared, token, target)
+        DashboardSettings.read(env)  # what is wrong is told here, and not by each process that would fail to start
         words = [
             "--bind",
             f"{f'[{host}]' if ':' in host else host}:{port}",

@@ -225,6 +225,11 @@ def test_beyond_this_machine_it_wants_a_token_and_tells_it_to_nobody(tmp_path: P
     env = {name: value for name, value in os.environ.items() if name != "DASHBOARD_TOKEN"}
     refused = subprocess.run(command, env=env, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert refused.returncode == 2 and "DASHBOARD_TOKEN is not set" in refused.stderr
+    weak = [*command[:-1], "127.0.0.1", "--port", str(free_port())]
+    told = subprocess.run(
+        weak, env=env | {"SECRET_KEY": "short"}, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )
+    assert told.returncode == 2 and "SECRET_KEY has 5 characters" in told.stderr and "Traceback" not in told.stderr
     token = "a-token-that-nobody-may-see"
     with started(tmp_path, DASHBOARD_TOKEN=token) as dashboard:
         with httpx.Client(base_url=dashboard.url, follow_redirects=True, headers={"Accept": "text/html"}) as browser:

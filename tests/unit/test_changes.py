@@ -297,9 +297,12 @@ def test_a_redis_that_never_answers_costs_a_trial_nothing(database_url: str, dat
 
 
 def test_without_a_redis_nothing_is_done(database: Engine) -> None:
-    with Stream(lambda: None) as stream:
+    asked: list[str] = []
+    with Stream(lambda: asked.append("where to?")) as stream:
         for event in sample.healed():
             stream(event)
+    assert asked == ["where to?"], "once, and nothing is tried after that"
+    assert not [thread for thread in threading.enumerate() if thread.name == "incidents-to-redis"]
 
 
 def test_the_stream_of_another_database_in_the_same_redis_is_left_alone(
