@@ -19,7 +19,7 @@ from harness.incidents.record import Base, IncidentRecord
 from harness.model.event import FixProposed, IncidentCreated
 from harness.model.fix import Cost
 from harness.model.incident import Passage
-from harness.services.postgres import Postgres, postgres_running
+from harness.services.postgres import postgres_running
 from harness.services.supervisor import Supervisor
 from harness.sinks.recorder import Recorder
 from tests import events as sample
@@ -31,20 +31,9 @@ RECORDED = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    folder = tmp_path_factory.mktemp("postgres")
-    with Supervisor() as supervisor, postgres_running(supervisor, data=folder / "data", log=folder / "log") as server:
-        yield server
-
-
 @pytest.fixture
-def url(postgres: Postgres, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Of an empty database."""
-    name = f"incidents_{abs(hash(request.node.name))}"
-    postgres.create_database(name)
-    yield postgres.url(name)
-    postgres.drop_database(name)
+def url(database_url: str) -> str:
+    return database_url
 
 
 @pytest.fixture
