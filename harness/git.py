@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -44,13 +44,14 @@ class GitFailed(Exception):
     """git ended with an error; the text is what it said."""
 
 
-def git(folder: Path, *words: str, stdin: bytes | None = None) -> str:
+def git(folder: Path, *words: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None) -> str:
     """The output of ``git words...`` in ``folder``, what is not UTF-8 in it replaced. See git_bytes."""
-    return git_bytes(folder, *words, stdin=stdin).decode(errors="replace")
+    return git_bytes(folder, *words, stdin=stdin, env=env).decode(errors="replace")
 
 
-def git_bytes(folder: Path, *words: str, stdin: bytes | None = None) -> bytes:
-    """The output of ``git words...`` in ``folder``. No reflog is kept, and nothing is packed by the way.
+def git_bytes(folder: Path, *words: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None) -> bytes:
+    """The output of ``git words...`` in ``folder``, with ``env`` over our own. No reflog is kept, and nothing is packed
+    by the way.
 
     GitFailed with git's own words; ServiceUnavailable without git, or when it does not end.
     """
@@ -58,10 +59,10 @@ def git_bytes(folder: Path, *words: str, stdin: bytes | None = None) -> bytes:
     if program is None:
         raise ServiceUnavailable("git is not installed", cure="install git, e.g. apt-get install git")
     command = [program, *(word for setting in _SETTINGS for word in ("-c", setting)), *words]
-    env = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder), **_ENV}
+    own = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder), **_ENV, **(env or {})}
     try:
         done = subprocess.run(
-            command, cwd=folder, env=env, input=stdin, capture_output=True, timeout=_TIMEOUT_S, check=False
+            command, cwd=folder, env=own, input=stdin, capture_output=True, timeout=_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
         raise ServiceUnavailable(

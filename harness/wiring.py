@@ -34,7 +34,7 @@ from harness.ports import Fixer, Retriever, Sink
 from harness.redaction import secrets_in
 from harness.retrieval.base import KnowledgeBase, folder_of, load_base
 from harness.retrievers import Shelf, answers_to, choose_retriever
-from harness.services.containment import Containment, Isolation, contained
+from harness.services.containment import Isolation, contained
 from harness.services.shared import watched_machine
 from harness.services.supervisor import Child, Supervisor
 from harness.settings import Settings
@@ -44,8 +44,7 @@ from harness.sinks.journal import Journal
 from harness.sinks.late import LateSink
 from harness.sinks.stream import Stream
 from harness.sinks.tracking import LOG, tracking_command, tracking_env
-from harness.target.process import AppFiles, ProcessTarget
-from harness.target.surroundings import Surroundings
+from harness.targets import Ground, Way, way
 from harness.trial.clock import TrialClock
 from harness.trial.world import World
 
@@ -132,15 +131,26 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
         console = [stack.enter_context(Console(folder))] if show else []
         stream = Stream(database.passed_on)
         alerts = stack.enter_context(Alerts(called, link()))
-        fan_out = stack.enter_context(FanOut([journal, recorder], [*console, stream, alerts]))
+        ground = Ground(
+            trial=trial,
+            results=options.results.resolve(),
+            logs=folder / "logs",
+            supervisor=supervisor,
+            containment=containment,
+            databases=database.postgres,
+            redis_url=settings.redis_url,
+        )
+        there = way(loaded, ground)
+        stack.enter_context(there.open)
+        fan_out = stack.enter_context(FanOut([journal, recorder, *there.sinks], [*console, stream, alerts]))
         tracker = _tracker(supervisor, folder) if options.track else None
         made = _Made(
             trial=trial,
             fixer=fixer,
             reason=reason,
             retriever=retriever,
-            containment=containment,
-            supervisor=supervisor,
+            ground=ground,
+            way=there,
             database=database,
             recorder=recorder,
             stream=stream,
@@ -166,8 +176,8 @@ class _Made:
     fixer: Fixer
     reason: str  # why it is this fixer
     retriever: Retriever
-    containment: Containment
-    supervisor: Supervisor
+    ground: Ground
+    way: Way
     database: Database
     recorder: LateSink
     stream: Stream
@@ -175,29 +185,14 @@ class _Made:
 
 
 def _world(loaded: LoadedScenario, options: Options, settings: Settings, made: _Made, emit: Sink) -> World:
-    spec, clock, logs = loaded.spec, TrialClock(), made.folder / "logs"
-    target = ProcessTarget(
-        AppFiles(folder=loaded.app, manifest=loaded.manifest, defect=loaded.defect, env=spec.target.env),
-        supervisor=made.supervisor,
-        surroundings=Surroundings(
-            supervisor=made.supervisor,
-            databases=made.database.postgres,
-            redis_url=settings.redis_url,
-            logs=logs,
-            seed=made.trial.seed,
-            connections=spec.target.connections,
-        ),
-        logs=logs,
-        containment=made.containment,
-        memory_mb=spec.target.memory_mb,
-    )
+    spec, clock, logs, supervisor = loaded.spec, TrialClock(), made.ground.logs, made.ground.supervisor
     load = LocustLoad(
         spec.load,
         thresholds_ms=spec.thresholds_ms(),
         window_s=spec.recovery.window_s,
         seed=made.trial.seed,
         folder=logs,
-        supervisor=made.supervisor,
+        supervisor=supervisor,
         clock_origin=clock.origin_s,
         max_s=_longest_s(spec),
         scenario_folder=loaded.file.parent,
@@ -206,24 +201,26 @@ def _world(loaded: LoadedScenario, options: Options, settings: Settings, made: _
         trial=made.trial,
         scenario=spec,
         clock=clock,
-        services=partial(made.database.running, made.supervisor, made.recorder, made.stream),
+        services=partial(made.database.running, supervisor, made.recorder, made.stream),
         machine=partial(watched_machine, options.results.resolve(), settings, clock.now),
-        target=target,
+        target=made.way.target,
         load=load,
         faults=tuple(
-            fault(one, target=target, patched=_patcher(loaded), waiting=target.waiting) for one in spec.method
+            fault(one, target=made.way.app, patched=_patcher(loaded), waiting=made.way.app.waiting)
+            for one in spec.method
         ),
         retriever=made.retriever,
         fixer=made.fixer,
         fixer_reason=made.reason,
         guard=apply,
         review=review,
+        permit=made.way.permit,
         withdraw=options.withdraw,
         secrets=secrets_in(os.environ),
         leaks=partial(leaked, needles=_needles(loaded)),
         keep=partial(_keep, made.folder),
         checks=tuple(
-            FolderCheck(path, supervisor=made.supervisor, log=logs / "checks.log", memory=logs / f"checks-{number}")
+            FolderCheck(path, supervisor=supervisor, log=logs / "checks.log", memory=logs / f"checks-{number}")
             for number, path in enumerate(loaded.checks, start=1)
         ),
         emit=emit,
@@ -251,7 +248,8 @@ def _longest_s(spec: Scenario) -> float:
     steady, recovery = spec.steady_state, spec.recovery
     before = steady.warmup_s + 3 * steady.hold_s + max((fault.at_s for fault in spec.method), default=0.0)
     outage = recovery.bite_within_s + spec.detection.within_s + spec.detection.gather_s + recovery.horizon_s
-    return before + outage + recovery.observe_s + _LOAD_MARGIN_S
+    deliveries = (2 * spec.budget.attempts + 1) * spec.delivery_s
+    return before + outage + recovery.observe_s + deliveries + _LOAD_MARGIN_S
 
 
 def _patcher(loaded: LoadedScenario) -> Patcher:

@@ -205,6 +205,7 @@ class Simulation:
     says: str = '{"level": "ERROR", "message": "FAULT_SLOW_WORDS: no answer"}'
     look: Callable[[], None] = lambda: None
     review: Callable[[SourceTree, SourceTree], tuple[Flag, ...]] = lambda before, after: ()
+    permit: Callable[[Incident, Attempt], None] | None = None
     withdraw: bool = False
     busy: tuple[Busy, ...] = ()
     leaks: Callable[[Offer], Sequence[Leak]] = lambda offer: ()
@@ -271,6 +272,7 @@ class Simulation:
             fixer_reason="chosen by the test",
             guard=apply,
             review=self.review,
+            permit=self.permit,
             withdraw=self.withdraw,
             secrets=frozenset({SECRET}),
             leaks=self.leaks,

@@ -20,6 +20,7 @@ _COMMANDS = {  # name -> (module, what `harness --help` says of it)
     "rejudge": ("harness.cli.rejudge", "Judge the trial in a folder again by today's rules."),
     "list": ("harness.cli.list", "List scenarios, fixers and retrievers."),
     "kb": ("harness.cli.kb", "Search the knowledge base, and measure how well."),
+    "deliveries": ("harness.cli.deliveries", "Show what fixes were committed elsewhere, and take one back."),
     "dashboard": ("harness.cli.dashboard", "Show incidents live, as they happen."),
     "alert": ("harness.cli.alert", "Show what people on call are told of a trial."),
     "ui": ("harness.cli.ui", "Open MLflow on the results."),

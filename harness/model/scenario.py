@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from harness.model.delivery import GitDelivery
 from harness.model.faults import FaultSpec
 from harness.model.requests import Request, Route, Variable, placeholders
 from harness.model.schema import Described, Seconds
@@ -130,6 +131,7 @@ class Scenario(Described):
     detection: Detection = Detection()
     recovery: Recovery = Recovery()
     budget: Budget = Budget()
+    deploy: GitDelivery | None = Field(default=None, description="how a fix goes live; none: at once")
     checks: tuple[str, ...] = Field(default=(), description="folders of pytest files, hidden from the fixer")
     reference: str | None = Field(default=None, description="a patch that is one good fix, for --fixer reference")
     cheats: str | None = Field(default=None, description="a folder of patches that look right and must lose")
@@ -149,6 +151,12 @@ class Scenario(Described):
         if self.detection.page_s is not None or passing:
             key = "detection.page" if self.detection.page_s is not None else "for, by which a fault passes,"
             raise ValueError(f"{key} is for controls: a fault is to be noticed, and to last; set metadata.control")
+        return self
+
+    @model_validator(mode="after")
+    def _delivers_fixes_alone(self) -> Self:
+        if self.deploy and any(fault.action == "defect" for fault in self.method):
+            raise ValueError("a bad release is not pushed to anybody's repository: take out deploy, or action: defect")
         return self
 
     @model_validator(mode="after")
@@ -184,6 +192,11 @@ class Scenario(Described):
         if recovery.observe_s < least_s:
             raise ValueError(f"recovery.observe is too short for {recovery.consecutive} windows: give {least_s:g} s")
         return self
+
+    @property
+    def delivery_s(self) -> float:
+        """How long a delivery may wait for pipelines: for its own, and where that fails for that of the revert."""
+        return 2 * self.deploy.within_s if self.deploy else 0.0
 
     def thresholds_ms(self) -> dict[str, float]:
         """The latency threshold of each route that an SLO covers, in milliseconds."""

@@ -23,6 +23,7 @@ from harness.trial.proposal import AnswerLeaked, lost, proposed, retrieved
 from harness.trial.watch import Watch
 
 _DEPLOY_TIMEOUT_S = 120.0  # more than a canary and a reload may take together: what they wait for, they say themselves
+_PERMIT_TIMEOUT_S = 60.0
 _WORSE_WINDOWS = 3  # as many in a row ...
 _WORSE_BY = 0.2  # ... with so much larger a share of bad requests than before: rolled back at once
 
@@ -89,17 +90,24 @@ def _attempt(
     if veto := next((flag for flag in attempt.flags if flag.severity == "veto"), None):
         reason = f"{veto.path}:{veto.line}: {veto.message}"
         return _refused(watch, incident, replace(attempt, outcome="vetoed", reason=reason), rule=f"review.{veto.rule}")
+    try:
+        if world.permit:
+            leave = partial(world.permit, incident, attempt)
+            watch.must(leave, timeout_s=_PERMIT_TIMEOUT_S, what="the leave to deploy")
+    except FixRefused as error:
+        attempt = replace(attempt, outcome="refused", reason=str(error))
+        return _refused(watch, incident, attempt, rule=f"policy.{error.rule}")
     _require_still_broken(watch, broken_since_s)
     return _deploy(watch, incident, attempt, patched)
 
 
 def _deploy(watch: Watch, incident: Incident, attempt: Attempt, tree: SourceTree) -> Attempt:
     world, before = watch.world, _bad_share(watch.windows[-_WORSE_WINDOWS:])
-    message = f"Attempt {attempt.number}: {_headline(attempt.fix)}"
+    message, timeout_s = _message(incident, attempt), _DEPLOY_TIMEOUT_S + world.scenario.delivery_s
     watch.phase("deploy")
     try:
         deployment = watch.must(
-            partial(world.target.redeploy, tree, message), timeout_s=_DEPLOY_TIMEOUT_S, what="the deployment"
+            partial(world.target.redeploy, tree, message), timeout_s=timeout_s, what="the deployment"
         )
     except FixerError as error:
         reason = str(error)
@@ -127,7 +135,8 @@ def _observe(watch: Watch, incident: Incident, attempt: Attempt, *, before: floa
         return replace(attempt, outcome="recovered", reason=f"{recovery.consecutive} good windows in a row")
     reason = _what_is_still_wrong(watch, since_s) + (", more than before" if worse() else "")
     watch.phase("rollback")
-    back = watch.must(world.target.rollback, timeout_s=_DEPLOY_TIMEOUT_S, what="the rollback")
+    timeout_s = _DEPLOY_TIMEOUT_S + world.scenario.delivery_s
+    back = watch.must(world.target.rollback, timeout_s=timeout_s, what="the rollback")
     at_s, number = world.clock.now(), attempt.number
     world.emit(RolledBack(at_s=at_s, incident_id=incident.id, attempt=number, deployment=back, reason=reason))
     return replace(attempt, outcome="not_recovered", reason=reason)
@@ -172,6 +181,18 @@ def _refused(watch: Watch, incident: Incident, attempt: Attempt, *, rule: str) -
         )
     )
     return replace(attempt, rule=rule)
+
+
+def _message(incident: Incident, attempt: Attempt) -> str:
+    """Of the commit: one line for people, then trailers as git knows them. Of the fixer's words only that line."""
+    sure = attempt.combined_confidence
+    warnings = sum(flag.severity == "warning" for flag in attempt.flags)
+    return (
+        f"Attempt {attempt.number}: {_headline(attempt.fix)}\n\n"
+        f"Incident: {incident.id}\nAttempt: {attempt.number}\n"
+        f"Confidence: {'not stated' if sure is None else f'{sure:.2f}'}\n"
+        f"Verdict-so-far: guard and review passed with {warnings} warnings, not seen live yet"
+    )
 
 
 def _headline(fix: Fix | None) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from harness.leaks.offer import Offer
 from harness.leaks.scan import Leak
-from harness.model.fix import Fix, Flag
+from harness.model.fix import Attempt, Fix, Flag
+from harness.model.incident import Incident
 from harness.model.scenario import Scenario
 from harness.model.source import SourceTree
 from harness.model.verdict import Trial
@@ -30,6 +31,7 @@ class World:
     fixer_reason: str
     guard: Callable[[SourceTree, Fix], SourceTree]  # the tree with the fix in it, or FixRefused
     review: Callable[[SourceTree, SourceTree], tuple[Flag, ...]]  # what speaks against the second tree, vetoes first
+    permit: Callable[[Incident, Attempt], None] | None  # may this one go live? FixRefused. None: nobody is asked
     withdraw: bool  # after the checks: take the fix away again, and see whether the harm comes back
     secrets: frozenset[str]  # of our own environment: nobody is told
     leaks: Callable[[Offer], Sequence[Leak]]  # where the answer stands in what a fixer is about to get

@@ -31,7 +31,20 @@ HEAVY = [
     "libcst",
     "bm25s",
 ]
-COMMANDS = ["run", "demo", "validate", "resume", "rejudge", "list", "kb", "dashboard", "alert", "ui", "doctor"]
+COMMANDS = [
+    "run",
+    "demo",
+    "validate",
+    "resume",
+    "rejudge",
+    "list",
+    "kb",
+    "deliveries",
+    "dashboard",
+    "alert",
+    "ui",
+    "doctor",
+]
 
 
 def harness(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:

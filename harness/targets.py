@@ -1,0 +1,79 @@
+"""Targets by name: what runs the app under test, and how fixes get there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.delivery.target import DeliveredTarget, Delivery
+from harness.loading import LoadedScenario
+from harness.model.delivery import GitDelivery
+from harness.model.fix import Attempt
+from harness.model.incident import Incident
+from harness.model.verdict import Trial
+from harness.ports import Sink, Target
+from harness.services.containment import Containment
+from harness.services.supervisor import Supervisor
+from harness.target.process import AppFiles, ProcessTarget
+from harness.target.surroundings import Databases, Surroundings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What a target of this trial stands on."""
+
+    trial: Trial
+    results: Path
+    logs: Path
+    supervisor: Supervisor
+    containment: Containment
+    databases: Callable[[], Databases]
+    redis_url: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """The app, and how fixes get to it."""
+
+    app: ProcessTarget  # where faults strike, and our own releases go
+    target: Target  # where fixes go
+    permit: Callable[[Incident, Attempt], None] | None = None  # see World
+    sinks: tuple[Sink, ...] = ()
+    open: AbstractContextManager[object]  # left once the verdict is known
+
+
+def way(loaded: LoadedScenario, ground: Ground) -> Way:
+    """As the scenario wants it: at once, or by a delivery."""
+    app = _processes(loaded, ground)
+    if loaded.spec.deploy is None:
+        return Way(app=app, target=app, open=nullcontext())
+    spec, clone = _found_from(loaded.spec.deploy, loaded.file.parent), ground.logs.parent / "repository"
+    delivery = Delivery(spec, trial=ground.trial.id, results=ground.results, folder=clone)
+    return Way(app=app, target=DeliveredTarget(app, delivery), permit=delivery.permit, sinks=(delivery,), open=delivery)
+
+
+def _processes(loaded: LoadedScenario, ground: Ground) -> ProcessTarget:
+    spec = loaded.spec.target
+    return ProcessTarget(
+        AppFiles(folder=loaded.app, manifest=loaded.manifest, defect=loaded.defect, env=spec.env),
+        supervisor=ground.supervisor,
+        surroundings=Surroundings(
+            supervisor=ground.supervisor,
+            databases=ground.databases,
+            redis_url=ground.redis_url,
+            logs=ground.logs,
+            seed=ground.trial.seed,
+            connections=spec.connections,
+        ),
+        logs=ground.logs,
+        containment=ground.containment,
+        memory_mb=spec.memory_mb,
+    )
+
+
+def _found_from(spec: GitDelivery, folder: Path) -> GitDelivery:
+    """A remote that is a folder is looked for from where the scenario lies."""
+    elsewhere = "://" in spec.remote or ":" in spec.remote.partition("/")[0]
+    return spec if elsewhere else spec.model_copy(update={"remote": str((folder / spec.remote).resolve())})
