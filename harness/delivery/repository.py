@@ -32,7 +32,8 @@ class Repository:
         """The newest commit of the branch, and all its files. ServiceUnavailable where it cannot be had."""
         self._begin()
         try:
-            self._remote("fetch", "--quiet", "--depth=2", "--no-tags", "--", self._spec.remote, self._spec.branch)
+            branch = f"refs/heads/{self._spec.branch}"
+            self._remote("fetch", "--quiet", "--depth=2", "--no-tags", "--", self._spec.remote, branch)
         except GitFailed as error:
             cure = f"is deploy.remote right, and may we read it? For https, set {TOKEN}"
             raise ServiceUnavailable(f"the repository cannot be fetched: {error}", cure=cure) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from harness.delivery.pipeline import await_pipeline
 from harness.delivery.policy import STOP_FILE, require_leave, require_open
 from harness.delivery.repository import Repository
 from harness.errors import FixRefused, HarnessError, ServiceUnavailable
+from harness.git import GitFailed
 from harness.model.delivery import GitDelivery
 from harness.model.event import Event, TrialEnded
 from harness.model.fix import Attempt
@@ -22,6 +24,7 @@ from harness.model.incident import Incident
 from harness.model.source import Deployment, Endpoints, SourceTree
 from harness.model.verdict import Outcome
 from harness.ports import Target
+from harness.redaction import redacted, secrets_in
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +100,10 @@ class Delivery:
             )  # again: others may have delivered, or stopped us, meanwhile
             require_leave(self._spec, self._audit.entries(), confidence=self._asked.confidence, stopped=stopped)
             self._repository.require_same(base, before.files)
-            commit = self._repository.commit(base, changes, f"{message}\nSigned-off-by: {self._spec.author}\n")
+            try:
+                commit = self._repository.commit(base, changes, f"{message}\nSigned-off-by: {self._spec.author}\n")
+            except GitFailed as error:
+                raise FixRefused(f"the fix cannot be committed: {error}", rule="path") from None
             self._note("pushed", commit=commit, base=base, reason=message)  # first: what is pushed unknown is worse
             try:
                 self._repository.push(commit)
@@ -128,7 +134,7 @@ class Delivery:
                 confidence=asked.confidence,
                 commit=commit,
                 base=base,
-                reason=reason,
+                reason=redacted(reason, secrets_in(os.environ)),  # a pipeline may print what it likes
             )
         )
 
@@ -152,7 +158,10 @@ def revert(spec: GitDelivery, repository: Repository, audit: Audit, entry: Entry
         f"Reason: {' '.join(reason.split())}\nSigned-off-by: {spec.author}\n"
     )
     with audit.alone():
-        commit = repository.reverted(entry.commit, entry.base, message)
+        try:
+            commit = repository.reverted(entry.commit, entry.base, message)
+        except GitFailed as error:
+            raise ServiceUnavailable(f"the revert cannot be made: {error}", cure="git revert, by hand") from None
         if commit:
             try:
                 repository.push(commit)

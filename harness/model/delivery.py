@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -25,13 +26,21 @@ def _remote(text: str) -> str:
     return text
 
 
+def _inside(text: str) -> str:
+    """A folder of the repository. ValueError where it leads out of it."""
+    path = PurePosixPath(text)
+    if path.is_absolute() or {"..", ".git"} & set(path.parts) or not text.isprintable():
+        raise ValueError("not a folder of the repository: give a path relative to its top")
+    return text
+
+
 class GitDelivery(Described):
     """By a commit to the app's own repository, as a bot; its owner's pipeline does the rest."""
 
     mode: Literal["git"]
     remote: Annotated[str, AfterValidator(_remote)] = Field(description="the repository: an address, or a folder")
     branch: str = Field(default="main", pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")
-    folder: str = Field(default=".", description="where the app lies in the repository")
+    folder: Annotated[str, AfterValidator(_inside)] = Field(default=".", description="where the app lies in it")
     pipeline: Command = Field(
         min_length=1, description="ends with 0 once $DELIVERY_COMMIT is live, with 1 if it failed"
     )

@@ -405,3 +405,27 @@ def test_a_canary_that_fails_after_the_pipeline_is_taken_back(owner: Owner, tmp_
     verdict = run(simulation, spec(owner), tmp_path)
     assert verdict.outcome is Outcome.NOT_HEALED and actions(tmp_path) == ["pushed", "passed", "reverted"] * 3
     assert owner.content("apps/words/app.py") == WEAK
+
+
+@pytest.mark.parametrize("folder", ["/etc", "../other", "apps/../../other", ".git/hooks", "a\nb"])
+def test_a_folder_lies_in_the_repository(owner: Owner, folder: str) -> None:
+    with pytest.raises(ValidationError, match="not a folder of the repository"):
+        spec(owner, folder=folder)
+
+
+def test_a_path_that_git_does_not_take_is_the_fix_s_fault(owner: Owner, tmp_path: Path) -> None:
+    delivery = Delivery(spec(owner), trial="t", results=tmp_path, folder=tmp_path / "clone")
+    delivery.permit(INCIDENT, Attempt(number=1, outcome="failed", reason="", combined_confidence=SURE))
+    after = TREE.with_files({**TREE.files, ".git/config": "[core]\n"})
+    with pytest.raises(FixRefused, match="cannot be committed"):
+        delivery.deliver(TREE, after, "A fix")
+    assert actions(tmp_path) == ["refused"] and owner.subjects() == ["The first release"]
+
+
+def test_what_a_pipeline_prints_is_kept_without_our_secrets(
+    owner: Owner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DELIVERY_TOKEN", "ghp_" + "a1B2" * 9)
+    wanted = spec(owner, pipeline=[sys.executable, "-c", "import os; print(os.environ['DELIVERY_TOKEN'])"])
+    delivered(Delivery(wanted, trial="t", results=tmp_path, folder=tmp_path / "clone"))
+    assert "a1B2a1B2" not in Audit(tmp_path).path.read_text()
