@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,10 +43,22 @@ def command(results: Path, taken_back: str | None, keep: str | None) -> None:
             commit = revert(spec, Repository(spec, Path(folder)), audit, entry, reason="by hand")
         click.echo(f"reverted by {commit[:12]}" if commit else "nothing of it was left in the branch")
         return
+    _show(audit)
+
+
+def _show(audit: Audit) -> None:
+    """One line each, as wide as the terminal, by repository."""
     entries = audit.entries()
-    open_now = {entry.commit for entry in standing(entries)}
-    for entry in entries:
-        click.echo(_line(entry, undecided=entry.action == "pushed" and entry.commit in open_now))
+    undecided = {entry.commit for entry in standing(entries)}
+    width, last = shutil.get_terminal_size().columns, ("", "")
+    for entry in sorted(entries, key=lambda each: (each.remote, each.branch)):  # a stable sort: in order within
+        if (entry.remote, entry.branch) != last:
+            last = (entry.remote, entry.branch)
+            click.echo(f"{entry.remote}, {entry.branch}:")
+        waits = entry.action == "pushed" and entry.commit in undecided
+        line = f"{entry.at[:19]}Z  {entry.action:8}  {entry.commit[:12]:12}  {'[undecided] ' if waits else ''}"
+        text = "".join(filter(str.isprintable, (entry.reason.splitlines() or [""])[0]))
+        click.echo(line + text[: max(20, width - len(line))])
     if not entries:
         click.echo(f"nothing was delivered: {audit.path} is not there")
 
@@ -69,11 +82,3 @@ def _spec(entry: Entry) -> GitDelivery:
         pipeline=("true",),
         min_confidence=1.0,
     )
-
-
-def _line(entry: Entry, *, undecided: bool) -> str:
-    reason = " ".join(entry.reason.split())
-    commit = entry.commit[:12] or "-" * 12
-    state = " [undecided]" if undecided else ""
-    text = "".join(filter(str.isprintable, reason))[:100]
-    return f"{entry.at}  {entry.action:8}  {commit}  {entry.remote}#{entry.branch}  {text}{state}"
