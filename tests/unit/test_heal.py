@@ -87,7 +87,9 @@ def test_a_deployment_is_named_after_what_the_fixer_said() -> None:
 
     simulation.target.redeploy = listen  # type: ignore[method-assign] # to hear the message
     simulation.run()
-    assert said == ["Attempt 1: it waits for ever"]
+    subject, empty, *trailers = said[0].splitlines()
+    assert (subject, empty, len(said)) == ("Attempt 1: it waits for ever", "", 1)
+    assert [line.partition(": ")[0] for line in trailers] == ["Incident", "Attempt", "Confidence", "Verdict-so-far"]
 
 
 @pytest.mark.parametrize("step", ["redeploy", "rollback"])
