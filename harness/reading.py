@@ -17,6 +17,7 @@ from harness.yamlfile import Lines, Place, brief, dotted, parse
 Model = TypeVar("Model", bound=BaseModel)
 
 _SHOWN = 200  # characters of what was given
+_IN_A_URL = re.compile(r"://[^/@\s]*@")  # who is asked for, and their secret: not for a terminal, nor CI's log
 _IN_OTHER_WORDS = {
     "model_type": "a block of keys is wanted",
     "model_attributes_type": "a block of keys is wanted",
@@ -76,7 +77,7 @@ def _shown(value: object) -> str:
         case list():
             return "a list"
         case _:
-            return brief(repr(value), _SHOWN)
+            return brief(_IN_A_URL.sub("://...@", repr(value)), _SHOWN)
 
 
 def _yaml_place(loc: Place, data: object) -> Place:

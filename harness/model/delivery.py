@@ -21,7 +21,8 @@ def _remote(text: str) -> str:
         raise ValueError("not the address of a repository")
     if "::" in text or (not re.match(r"(https?|ssh|git|file)://", text) and "://" in text):
         raise ValueError("git reaches it by https, ssh, or as a folder")
-    if "://" in text and urlsplit(text).password is not None:
+    parts = urlsplit(text) if "://" in text else None
+    if parts and (parts.password is not None or (parts.username and parts.scheme.startswith("http"))):
         raise ValueError("a secret does not belong here: give it as DELIVERY_TOKEN")
     return text
 
