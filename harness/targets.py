@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.delivery.pipeline import Pipeline
 from harness.delivery.target import DeliveredTarget, Delivery
 from harness.loading import LoadedScenario
 from harness.model.delivery import GitDelivery
@@ -50,7 +51,8 @@ def way(loaded: LoadedScenario, ground: Ground) -> Way:
     if loaded.spec.deploy is None:
         return Way(app=app, target=app, open=nullcontext())
     spec, clone = _found_from(loaded.spec.deploy, loaded.file.parent), ground.logs.parent / "repository"
-    delivery = Delivery(spec, trial=ground.trial.id, results=ground.results, folder=clone)
+    pipeline = Pipeline(spec, supervisor=ground.supervisor, logs=ground.logs)
+    delivery = Delivery(spec, trial=ground.trial.id, results=ground.results, folder=clone, pipeline=pipeline)
     return Way(app=app, target=DeliveredTarget(app, delivery), permit=delivery.permit, sinks=(delivery,), open=delivery)
 
 

@@ -15,7 +15,7 @@ from typing import BinaryIO, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness.errors import InputError, ServiceUnavailable
+from harness.errors import ServiceUnavailable
 
 FILE = "deliveries.jsonl"  # in the results folder
 Action = Literal["refused", "pushed", "passed", "failed", "reverted", "kept"]
@@ -52,7 +52,7 @@ class Audit:
         self.path = results / FILE
 
     def entries(self) -> list[Entry]:
-        """In order. InputError where a line was changed or taken out."""
+        """In order. ServiceUnavailable where a line was changed or taken out."""
         try:
             with self.path.open("rb") as file:
                 return [entry for entry, _ in self._lines(file)]
@@ -68,7 +68,7 @@ class Audit:
             yield
 
     def append(self, entry: Entry) -> None:
-        """On disk before it returns. InputError on a broken chain, ServiceUnavailable when the disk refuses."""
+        """On disk before it returns. ServiceUnavailable on a broken chain, and when the disk refuses."""
         try:
             with self.path.open("a+b") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
@@ -95,9 +95,9 @@ class Audit:
             seal = hashlib.sha256(line).hexdigest()
             yield entry, seal
 
-    def _broken(self, number: int, why: str) -> InputError:
+    def _broken(self, number: int, why: str) -> ServiceUnavailable:
         cure = "somebody changed it: find out who, and move it away before anything is delivered again"
-        return InputError(f"{self.path}:{number}: {why}", cure=cure)
+        return ServiceUnavailable(f"{self.path}:{number}: {why}", cure=cure)
 
 
 def standing(entries: Sequence[Entry]) -> list[Entry]:

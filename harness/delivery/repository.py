@@ -22,7 +22,7 @@ Changes = Mapping[str, str | None]  # a file's new content by its path in the ap
 
 
 class Repository:
-    """``folder`` is ours, and becomes a small clone. Every method but `__init__` speaks to the remote."""
+    """``folder`` is ours, and becomes a small clone. `head` comes first; it, `push` and `reverted` use the network."""
 
     def __init__(self, spec: GitDelivery, folder: Path) -> None:
         self._spec, self._folder = spec, folder

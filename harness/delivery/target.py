@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from harness.delivery.audit import Action, Audit, Entry, standing, utc_now
-from harness.delivery.pipeline import await_pipeline
+from harness.delivery.pipeline import Pipeline
 from harness.delivery.policy import STOP_FILE, require_leave, require_open
 from harness.delivery.repository import Repository
 from harness.errors import FixRefused, HarnessError, ServiceUnavailable
@@ -24,7 +23,6 @@ from harness.model.incident import Incident
 from harness.model.source import Deployment, Endpoints, SourceTree
 from harness.model.verdict import Outcome
 from harness.ports import Target
-from harness.redaction import redacted, secrets_in
 
 logger = logging.getLogger(__name__)
 
@@ -32,20 +30,25 @@ logger = logging.getLogger(__name__)
 class Delivery:
     """What one trial does to the repository. A sink, for the verdict; left without a heal, all is taken back."""
 
-    def __init__(self, spec: GitDelivery, *, trial: str, results: Path, folder: Path) -> None:
+    def __init__(self, spec: GitDelivery, *, trial: str, results: Path, folder: Path, pipeline: Pipeline) -> None:
         """``folder`` is ours, for a clone."""
-        self._spec, self._trial = spec, trial
+        self._spec, self._trial, self._pipeline = spec, trial, pipeline
         self._audit, self._repository = Audit(results), Repository(spec, folder)
-        self._healed = False
+        self._healed = self._over = False
         self._asked = _Asked()
 
     def __enter__(self) -> Self:
+        """InputError, ServiceUnavailable: what would be found out only after a push."""
+        self._pipeline.require_program()
+        self._audit.entries()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            with self._audit.alone():  # an attempt that Ctrl-C has left on its thread pushes before this, or never
+                self._over = True
             for entry in self._standing():
                 if self._healed:
                     self._note("kept", commit=entry.commit, reason="healed")
@@ -61,9 +64,9 @@ class Delivery:
     def permit(self, incident: Incident, attempt: Attempt) -> None:
         """FixRefused where the rules of the scenario's ``deploy`` speak against it; that is recorded, too."""
         self._asked = _Asked(incident=incident.id, attempt=attempt.number, confidence=attempt.combined_confidence)
-        stopped = self._repository.has(self._repository.head(), STOP_FILE)
+        base = self._repository.head()
         try:
-            require_leave(self._spec, self._audit.entries(), confidence=self._asked.confidence, stopped=stopped)
+            self._require_leave(base)
         except FixRefused as error:
             self._note("refused", reason=f"{error.rule}: {error.message}")
             raise
@@ -78,7 +81,7 @@ class Delivery:
             self._note("refused", reason=f"{error.rule}: {error.message}")
             raise
         try:
-            said = await_pipeline(self._spec, commit)
+            said = self._pipeline.wait(commit)
         except FixRefused as error:
             self._note("failed", commit=commit, reason=error.message)
             self.take_back("its pipeline failed")
@@ -94,11 +97,10 @@ class Delivery:
     def _push(self, before: SourceTree, changes: dict[str, str | None], message: str) -> str:
         require_open(self._spec, [self._repository.path(name) for name in changes])
         with self._audit.alone():
+            if self._over:
+                raise FixRefused("the trial is over", rule="over")
             base = self._repository.head()
-            stopped = self._repository.has(
-                base, STOP_FILE
-            )  # again: others may have delivered, or stopped us, meanwhile
-            require_leave(self._spec, self._audit.entries(), confidence=self._asked.confidence, stopped=stopped)
+            self._require_leave(base)  # again: others may have delivered, or stopped us, meanwhile
             self._repository.require_same(base, before.files)
             try:
                 commit = self._repository.commit(base, changes, f"{message}\nSigned-off-by: {self._spec.author}\n")
@@ -112,8 +114,19 @@ class Delivery:
                 raise
         return commit
 
+    def _require_leave(self, base: str) -> None:
+        stopped = self._repository.has(base, STOP_FILE)
+        require_leave(self._spec, self._audit.entries(), confidence=self._asked.confidence, stopped=stopped)
+
     def _take_back(self, entry: Entry, *, reason: str) -> None:
-        revert(self._spec, self._repository, self._audit, entry, reason=reason)
+        """In the branch, and then wherever the pipeline brings it."""
+        commit = revert(self._spec, self._repository, self._audit, entry, reason=reason)
+        try:
+            if commit:
+                self._pipeline.wait(commit)
+        except FixRefused as error:
+            cure = "the revert is in the branch, and is not live: see the pipeline"
+            raise ServiceUnavailable(error.message, cure=cure) from None
 
     def _standing(self) -> list[Entry]:
         return [entry for entry in standing(self._audit.entries()) if entry.trial == self._trial]
@@ -134,7 +147,7 @@ class Delivery:
                 confidence=asked.confidence,
                 commit=commit,
                 base=base,
-                reason=redacted(reason, secrets_in(os.environ)),  # a pipeline may print what it likes
+                reason=reason,
             )
         )
 
@@ -149,7 +162,7 @@ class _Asked:
 
 
 def revert(spec: GitDelivery, repository: Repository, audit: Audit, entry: Entry, *, reason: str) -> str:
-    """Take back what was pushed, and wait until the pipeline has. The commit; empty where the branch is rid of it.
+    """Take back what was pushed, by a commit that is pushed. The commit; empty where the branch is rid of it.
 
     ServiceUnavailable where it takes a person; then the fix stays undecided.
     """
@@ -168,12 +181,6 @@ def revert(spec: GitDelivery, repository: Repository, audit: Audit, entry: Entry
             except FixRefused as error:
                 raise ServiceUnavailable(error.message, cure="try again") from None
         audit.append(replace(entry, at=utc_now(), action="reverted", reason=reason, revert=commit))
-    if commit:
-        try:
-            await_pipeline(spec, commit)
-        except FixRefused as error:
-            cure = "the revert is in the branch, and is not live: see the pipeline"
-            raise ServiceUnavailable(error.message, cure=cure) from None
     return commit
 
 

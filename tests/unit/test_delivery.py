@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,18 +15,22 @@ from pydantic import ValidationError
 
 from harness.cli.deliveries import command
 from harness.delivery.audit import Audit, Entry, standing
+from harness.delivery.pipeline import Pipeline
 from harness.delivery.policy import STOP, STOP_FILE, require_leave, require_open
 from harness.delivery.repository import Repository
 from harness.delivery.target import DeliveredTarget, Delivery
-from harness.errors import FixRefused, InputError, ServiceUnavailable
+from harness.errors import FixRefused, InputError, ScenarioError, ServiceUnavailable
 from harness.git import git, init
+from harness.loading import load_scenario
 from harness.model.delivery import GitDelivery
 from harness.model.fix import Attempt
 from harness.model.incident import Incident
 from harness.model.source import SourceTree
 from harness.model.verdict import CheckResult, Outcome, Verdict
+from harness.services.supervisor import Supervisor
 from harness.sinks.fanout import FanOut
 from harness.trial.run import run_trial
+from tests.e2e import tiny
 from tests.world import CURE, TREE, WEAK, AnsweringFixer, CalledCheck, Simulation, fix, scenario
 
 SURE = 0.9
@@ -100,10 +104,22 @@ def spec(owner: Owner, **changes: object) -> GitDelivery:
     return GitDelivery.model_validate(given)
 
 
+def made_by(supervisor: Supervisor, wanted: GitDelivery, trial: str, results: Path, folder: Path) -> Delivery:
+    pipeline = Pipeline(wanted, supervisor=supervisor, logs=folder / "logs")
+    return Delivery(wanted, trial=trial, results=results, folder=folder / "repository", pipeline=pipeline)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[[GitDelivery], Delivery]]:
+    """One trial's deliveries, with results in a folder of their own."""
+    with Supervisor() as supervisor:
+        yield lambda wanted: made_by(supervisor, wanted, "t", tmp_path, tmp_path / "t")
+
+
 def run(simulation: Simulation, wanted: GitDelivery, results: Path, *, number: int = 1) -> Verdict:
     """One trial, as `harness.wiring` would have it."""
     name = f"trial-{number}"
-    with Delivery(wanted, trial=name, results=results, folder=results / name / "repository") as delivery:
+    with Supervisor() as supervisor, made_by(supervisor, wanted, name, results, results / name) as delivery:
         simulation.emit, simulation.permit = FanOut([simulation.sink, delivery]), delivery.permit
         simulation.scenario = simulation.scenario.model_copy(update={"deploy": wanted})
         world = simulation.world()
@@ -191,11 +207,13 @@ def test_what_the_pipeline_does_not_pass_is_taken_back_and_counts_against_the_fi
 
 
 @pytest.mark.parametrize("code", ["raise SystemExit(7)", "import time; time.sleep(60)"])
-def test_a_pipeline_that_says_nothing_measures_nothing(owner: Owner, tmp_path: Path, code: str) -> None:
+def test_a_pipeline_that_says_nothing_measures_nothing(
+    owner: Owner, tmp_path: Path, code: str, make: Callable[[GitDelivery], Delivery]
+) -> None:
     wanted = spec(owner, pipeline=[sys.executable, "-c", code], within="0.5s")
     with (
         pytest.raises(ServiceUnavailable, match="the pipeline"),
-        Delivery(wanted, trial="t", results=tmp_path, folder=tmp_path / "clone") as delivery,
+        make(wanted) as delivery,
     ):
         delivered(delivery)
     assert owner.content("apps/words/app.py") == WEAK and actions(tmp_path) == ["pushed", "reverted"]
@@ -286,9 +304,10 @@ def test_an_undecided_fix_keeps_the_next_one_waiting(owner: Owner, tmp_path: Pat
     assert done.exit_code == 0 and not standing(Audit(tmp_path).entries())
 
 
-def test_a_killed_trials_fix_is_taken_back_by_hand(owner: Owner, tmp_path: Path) -> None:
-    wanted, results = spec(owner), tmp_path / "results"
-    delivery = Delivery(wanted, trial="killed", results=results, folder=tmp_path / "clone")
+def test_a_killed_trials_fix_is_taken_back_by_hand(
+    owner: Owner, tmp_path: Path, make: Callable[[GitDelivery], Delivery]
+) -> None:
+    results, delivery = tmp_path, make(spec(owner))
     commit = delivered(delivery)
     owner.pull()
     owner.write("README.md", "Words\n")
@@ -302,8 +321,10 @@ def test_a_killed_trials_fix_is_taken_back_by_hand(owner: Owner, tmp_path: Path)
     assert isinstance(again.exception, InputError)
 
 
-def test_what_somebody_has_changed_since_is_not_overwritten(owner: Owner, tmp_path: Path) -> None:
-    delivery = Delivery(spec(owner), trial="t", results=tmp_path, folder=tmp_path / "clone")
+def test_what_somebody_has_changed_since_is_not_overwritten(
+    owner: Owner, tmp_path: Path, make: Callable[[GitDelivery], Delivery]
+) -> None:
+    delivery = make(spec(owner))
     delivered(delivery)
     owner.pull()
     owner.write("apps/words/app.py", CURE + "# and mine\n")
@@ -362,9 +383,9 @@ def test_a_log_that_was_touched_stops_everything(owner: Owner, tmp_path: Path, h
             : -1 if how == "cut" else None
         ]
     )
-    with pytest.raises(InputError, match=r"deliveries\.jsonl:[23]"):
+    with pytest.raises(ServiceUnavailable, match=r"deliveries\.jsonl:[23]"):
         audit.entries()
-    with pytest.raises(InputError):
+    with pytest.raises(ServiceUnavailable):
         audit.append(entry(owner, datetime.now(UTC)))
 
 
@@ -376,7 +397,14 @@ def test_protected_paths_are_those_of_the_repository(owner: Owner) -> None:
 
 @pytest.mark.parametrize(
     "remote",
-    ["--upload-pack=touch /tmp/x", "ext::sh -c true", "ftp://host/x", "https://bot:secret@host/x", "a\nb"],
+    [
+        "--upload-pack=touch /tmp/x",
+        "ext::sh -c true",
+        "ftp://host/x",
+        "https://bot:secret@host/x",
+        "https://ghp_secret@host/x",
+        "a\nb",
+    ],
 )
 def test_a_remote_that_could_run_something_or_tells_a_secret_is_refused(remote: str) -> None:
     with pytest.raises(ValidationError):
@@ -413,8 +441,10 @@ def test_a_folder_lies_in_the_repository(owner: Owner, folder: str) -> None:
         spec(owner, folder=folder)
 
 
-def test_a_path_that_git_does_not_take_is_the_fix_s_fault(owner: Owner, tmp_path: Path) -> None:
-    delivery = Delivery(spec(owner), trial="t", results=tmp_path, folder=tmp_path / "clone")
+def test_a_path_that_git_does_not_take_is_the_fix_s_fault(
+    owner: Owner, tmp_path: Path, make: Callable[[GitDelivery], Delivery]
+) -> None:
+    delivery = make(spec(owner))
     delivery.permit(INCIDENT, Attempt(number=1, outcome="failed", reason="", combined_confidence=SURE))
     after = TREE.with_files({**TREE.files, ".git/config": "[core]\n"})
     with pytest.raises(FixRefused, match="cannot be committed"):
@@ -423,9 +453,37 @@ def test_a_path_that_git_does_not_take_is_the_fix_s_fault(owner: Owner, tmp_path
 
 
 def test_what_a_pipeline_prints_is_kept_without_our_secrets(
-    owner: Owner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    owner: Owner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[GitDelivery], Delivery]
 ) -> None:
     monkeypatch.setenv("DELIVERY_TOKEN", "ghp_" + "a1B2" * 9)
     wanted = spec(owner, pipeline=[sys.executable, "-c", "import os; print(os.environ['DELIVERY_TOKEN'])"])
-    delivered(Delivery(wanted, trial="t", results=tmp_path, folder=tmp_path / "clone"))
+    delivered(make(wanted))
     assert "a1B2a1B2" not in Audit(tmp_path).path.read_text()
+
+
+def test_what_would_only_be_found_out_after_a_push_is_asked_first(
+    owner: Owner, tmp_path: Path, make: Callable[[GitDelivery], Delivery]
+) -> None:
+    with pytest.raises(InputError, match=r"deploy\.pipeline: no program"), make(spec(owner, pipeline=["./no-such"])):
+        pass
+    Audit(tmp_path).path.write_text("{}\n")
+    with pytest.raises(ServiceUnavailable, match=r"deliveries\.jsonl:1"), make(spec(owner)):
+        pass
+
+
+def test_once_a_trial_is_over_nothing_is_pushed_any_more(
+    owner: Owner, tmp_path: Path, make: Callable[[GitDelivery], Delivery]
+) -> None:
+    with make(spec(owner)) as delivery:
+        pass
+    with pytest.raises(FixRefused, match="the trial is over"):
+        delivered(delivery)  # as an attempt does that Ctrl-C has left on its thread
+    assert owner.subjects() == ["The first release"]
+
+
+def test_an_error_about_a_remote_does_not_print_its_secret(tmp_path: Path) -> None:
+    deploy = {"mode": "git", "remote": "https://bot:s3cret@host/x", "pipeline": ["true"], "minConfidence": 0.5}
+    file = tiny.make(tmp_path, deploy=deploy)
+    with pytest.raises(ScenarioError, match=r"deploy\.remote") as told:
+        load_scenario(file)
+    assert "s3cret" not in str(told.value) and "https://...@host/x" in str(told.value)
