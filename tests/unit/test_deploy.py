@@ -141,7 +141,7 @@ def test_queries_ask_for_fields_that_the_app_writes(file: Path) -> None:
     assert set(words) & written
 
 
-@pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not installed")
+@pytest.mark.skipif(shutil.which("terraform") is None, reason="install terraform to check the format of its files")
 def test_the_files_are_formatted() -> None:
     done = subprocess.run(
         ["terraform", "fmt", "-check", "-diff", str(TERRAFORM)],
