@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from flask import Flask, request
@@ -89,6 +90,29 @@ def test_it_sends_the_request_with_its_body_at_its_rate(site: Site) -> None:
         seconds = time.monotonic() - started
     assert set(map(repr, site.asked)) == {repr(("/fault?n=1", {"size": 3}))}
     assert seconds > 0.4, "no faster than it should"
+
+
+def test_each_request_comes_by_a_connection_of_its_own_and_so_to_any_of_the_workers() -> None:
+    ports: list[int] = []
+
+    class KeepsConnections(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            ports.append(self.client_address[1])
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), KeepsConnections) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        with trigger(rate=50).active(Endpoints(url=f"http://127.0.0.1:{server.server_port}", upstreams={})):
+            until(lambda: len(ports) >= 10)
+        server.shutdown()
+    assert len(set(ports)) == len(ports)
 
 
 @pytest.mark.parametrize("status", [200, 302, 400, 429, 500, 503])
