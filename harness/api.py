@@ -26,11 +26,15 @@ def run(
     replay: Path | str | None = None,
     withdraw: bool = False,
     isolation: Isolation = "auto",
+    compose: Path | str | None = None,
     track: bool = True,
     alert: bool = False,
     console: bool = False,
 ) -> Verdict:
-    """Run one trial and return its verdict. InputError on bad input; a machine's failure is an INVALID verdict."""
+    """Run one trial and return its verdict. InputError on bad input; a machine's failure is an INVALID verdict.
+
+    ``compose`` is a compose file in whose containers the app runs; None: as processes of this machine.
+    """
     loaded = load_scenario(Path(scenario))
     options = Options(
         results=Path(results),
@@ -46,6 +50,7 @@ def run(
         alert=alert,
         withdraw=withdraw,
         isolation=isolation,
+        compose=Path(compose) if compose else None,
     )
     with wired(loaded, options, Settings.read(), show=console) as ready:
         verdict = run_trial(ready.world)

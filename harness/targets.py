@@ -16,8 +16,11 @@ from harness.model.incident import Incident
 from harness.model.verdict import Trial
 from harness.ports import Sink, Target
 from harness.services.containment import Containment
+from harness.services.sandbox import Sandbox
 from harness.services.supervisor import Supervisor
+from harness.target.containers import ContainerSandbox, ContainerSurroundings
 from harness.target.process import AppFiles, ProcessTarget
+from harness.target.project import Project
 from harness.target.surroundings import Databases, Surroundings
 
 
@@ -32,6 +35,7 @@ class Ground:
     containment: Containment
     databases: Callable[[], Databases]
     redis_url: str | None
+    compose: Path | None = None  # a compose file: the app runs in its containers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +51,7 @@ class Way:
 
 def way(loaded: LoadedScenario, ground: Ground) -> Way:
     """As the scenario wants it: at once, or by a delivery."""
-    app = _processes(loaded, ground)
+    app = _app(loaded, ground)
     if loaded.spec.deploy is None:
         return Way(app=app, target=app, open=nullcontext())
     spec, clone = _found_from(loaded.spec.deploy, loaded.file.parent), ground.logs.parent / "repository"
@@ -56,21 +60,31 @@ def way(loaded: LoadedScenario, ground: Ground) -> Way:
     return Way(app=app, target=DeliveredTarget(app, delivery), permit=delivery.permit, sinks=(delivery,), open=delivery)
 
 
-def _processes(loaded: LoadedScenario, ground: Ground) -> ProcessTarget:
-    spec = loaded.spec.target
-    return ProcessTarget(
-        AppFiles(folder=loaded.app, manifest=loaded.manifest, defect=loaded.defect, env=spec.env),
-        supervisor=ground.supervisor,
-        surroundings=Surroundings(
-            supervisor=ground.supervisor,
+def _app(loaded: LoadedScenario, ground: Ground) -> ProcessTarget:
+    spec, logs, supervisor = loaded.spec.target, ground.logs, ground.supervisor
+    surroundings: Surroundings | ContainerSurroundings
+    sandbox: Sandbox | None = None
+    if ground.compose:
+        seed = {"API_FAULT_SEED": str(ground.trial.seed)}
+        project = Project(ground.compose, log=logs / "compose.log", env=seed)
+        surroundings = ContainerSurroundings(project=project, supervisor=supervisor, connections=spec.connections)
+        sandbox = ContainerSandbox(project, loaded.manifest)
+    else:
+        surroundings = Surroundings(
+            supervisor=supervisor,
             databases=ground.databases,
             redis_url=ground.redis_url,
-            logs=ground.logs,
+            logs=logs,
             seed=ground.trial.seed,
             connections=spec.connections,
-        ),
-        logs=ground.logs,
+        )
+    return ProcessTarget(
+        AppFiles(folder=loaded.app, manifest=loaded.manifest, defect=loaded.defect, env=spec.env),
+        supervisor=supervisor,
+        surroundings=surroundings,
+        logs=logs,
         containment=ground.containment,
+        sandbox=sandbox,
         memory_mb=spec.memory_mb,
     )
 

@@ -34,7 +34,8 @@ from harness.ports import Fixer, Retriever, Sink
 from harness.redaction import secrets_in
 from harness.retrieval.base import KnowledgeBase, folder_of, load_base
 from harness.retrievers import Shelf, answers_to, choose_retriever
-from harness.services.containment import Isolation, contained
+from harness.services.containment import Containment, Isolation, contained
+from harness.services.machine import MemoryMachine
 from harness.services.shared import watched_machine
 from harness.services.supervisor import Child, Supervisor
 from harness.settings import Settings
@@ -71,6 +72,7 @@ class Options:
     alert: bool = False  # people on call, where the environment says
     withdraw: bool = False
     isolation: Isolation = "auto"
+    compose: Path | None = None  # a compose file: the app runs in its containers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,7 @@ class Wired:
 def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show: bool) -> Iterator[Wired]:
     """A real world for one trial. InputError before anything is started; all that is started ends with the block."""
     name, reason = (options.fixer, "chosen by --fixer") if options.fixer else default_fixer(settings, options.replay)
-    containment = contained(options.isolation, services=(settings.database_url, settings.redis_url))
+    containment = _containment(options, settings)
     trial_id = new_id(loaded, name)
     folder = options.results.resolve() / trial_id
     place = Place(results=options.results.resolve(), folder=folder, record=options.record, replay=options.replay)
@@ -139,6 +141,7 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
             containment=containment,
             databases=database.postgres,
             redis_url=settings.redis_url,
+            compose=options.compose,
         )
         there = way(loaded, ground)
         stack.enter_context(there.open)
@@ -158,6 +161,15 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
         )
         world = _world(loaded, options, settings, made, fan_out)
         yield Wired(world=world, folder=folder, tracker=tracker, fan_out=fan_out)
+
+
+def _containment(options: Options, settings: Settings) -> Containment:
+    if options.compose is None:
+        return contained(options.isolation, services=(settings.database_url, settings.redis_url))
+    if options.isolation != "auto":
+        cure = "let the compose file say what its services may: read_only, cap_drop, networks, user"
+        raise InputError(f"--isolation {options.isolation} is for processes, and the target is compose", cure=cure)
+    return Containment(containers=True)
 
 
 def _base(loaded: LoadedScenario, options: Options, folder: Path) -> KnowledgeBase | None:
@@ -186,6 +198,7 @@ class _Made:
 
 def _world(loaded: LoadedScenario, options: Options, settings: Settings, made: _Made, emit: Sink) -> World:
     spec, clock, logs, supervisor = loaded.spec, TrialClock(), made.ground.logs, made.ground.supervisor
+    watched = options.results.resolve(), settings
     load = LocustLoad(
         spec.load,
         thresholds_ms=spec.thresholds_ms(),
@@ -202,7 +215,7 @@ def _world(loaded: LoadedScenario, options: Options, settings: Settings, made: _
         scenario=spec,
         clock=clock,
         services=partial(made.database.running, supervisor, made.recorder, made.stream),
-        machine=partial(watched_machine, options.results.resolve(), settings, clock.now),
+        machine=MemoryMachine if options.compose else partial(watched_machine, *watched, clock.now),
         target=made.way.target,
         load=load,
         faults=tuple(

@@ -8,6 +8,7 @@ import click
 
 from harness.api import run
 from harness.catalogue import RECORDED
+from harness.errors import InputError
 from harness.services.containment import Isolation
 from harness.sinks.journal import verdict_json
 
@@ -51,6 +52,13 @@ from harness.sinks.journal import verdict_json
     show_default=True,
     help="How the app is kept apart: as well as this machine can, wholly or not at all, or by its environment alone.",
 )
+@click.option(
+    "--target",
+    default="process",
+    show_default=True,
+    metavar="process|compose[:FILE]",
+    help="Where the app runs: as processes of this machine, or in containers, of ./docker-compose.yml or FILE.",
+)
 @click.option("--alert", is_flag=True, help="Tell Slack and PagerDuty, as the environment says.")
 @click.option("--no-track", is_flag=True, help="Leave MLflow out.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as one JSON object; progress goes to stderr.")
@@ -67,6 +75,7 @@ def command(
     min_confidence: float | None,
     withdraw: bool,
     isolation: Isolation,
+    target: str,
     alert: bool,
     no_track: bool,
     as_json: bool,
@@ -78,6 +87,7 @@ def command(
       harness run scenarios/pool_exhaustion.yml
       harness run scenarios/upstream_latency.yml --fixer reference --seed 7
       harness run scenarios/pool_exhaustion.yml --fixer noop --json > verdict.json
+      harness run scenarios/pool_exhaustion.yml --target compose
     """
     verdict = run(
         scenario,
@@ -92,6 +102,7 @@ def command(
         min_confidence=min_confidence,
         withdraw=withdraw,
         isolation=isolation,
+        compose=_compose_file(target),
         alert=alert,
         track=not no_track,
         console=True,
@@ -99,3 +110,13 @@ def command(
     if as_json:
         click.echo(verdict_json(verdict))
     click.get_current_context().exit(verdict.outcome.exit_code)
+
+
+def _compose_file(target: str) -> Path | None:
+    """None: no containers. InputError where the target is unknown."""
+    kind, _, file = target.partition(":")
+    if target == "process":
+        return None
+    if kind != "compose":
+        raise InputError(f"--target {target}: there is no such target", cure="use process, compose or compose:FILE")
+    return Path(file or "docker-compose.yml")

@@ -66,7 +66,7 @@ class _Sending:
             self._threads.append(threading.Thread(target=self._look_on, args=(spec.seen,), daemon=True))
         self._slots = threading.BoundedSemaphore(_IN_FLIGHT)
         self._pool = ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="fault")
-        # each request is another visitor's: kept connections would lead all of them to the same one of the app's workers
+        # each is another visitor's: kept connections would lead all of them to the same one of the app's workers
         limits = httpx.Limits(max_connections=_IN_FLIGHT, max_keepalive_connections=0)
         self._client = httpx.Client(timeout=_TIMEOUT_S, limits=limits, trust_env=False)
 

@@ -42,12 +42,14 @@ class Containment:
     elsewhere: bool = False  # a service is not on this machine: connections cannot be held to it
     strict: bool = False  # nothing less will do
     active: bool = False  # False: nothing but the environment is held back
+    containers: bool = False  # instead of all this: a compose file says how
 
     @property
     def text(self) -> str:
-        """Such as "user+bwrap+landlock+nft"; "none"."""
+        """Such as "user+bwrap+landlock+nft"; "containers"; "none"."""
         means = {"user": self.user, "bwrap": self.bwrap, "landlock": self.landlock, "nft": self.nft}
-        return "+".join(name for name, used in means.items() if used) or ("limits" if self.active else "none")
+        least = "containers" if self.containers else "limits" if self.active else "none"
+        return "+".join(name for name, used in means.items() if used) or least
 
     @property
     def ports_only(self) -> bool:

@@ -7,6 +7,8 @@ Runs as a process, ``python -I -S reaper.py PARENT_PID``, on the standard librar
     -PID              it has ended, and so has its group
     !UID              every process of this user is to be killed at the end, whatever its group (root only)
     ~UID              not any more
+    =COMMAND          a program to be run at the end, words in JSON: it ends what is no process of ours
+    /COMMAND          not any more
     .                 that was all
 
 End of file means that the parent is gone. So does a changed parent pid: a forked copy of the parent may hold the pipe
@@ -19,6 +21,7 @@ file. The pipe ends no sooner than the child has become its program, since the w
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -34,6 +37,7 @@ GRACE_S = 2.0
 PARENT_CHECK_S = 1.0
 _POLL_S = 0.01
 _END_USER_S = 5.0
+_COMMAND_S = 60.0
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -187,6 +191,7 @@ class Register:
         self._started: dict[int, tuple[Process, int]] = {}
         self._starting: set[str] = set()
         self._users: set[int] = set()
+        self._commands: list[str] = []
 
     def note(self, line: str) -> None:
         """Takes in one line of the protocol, all but "."."""
@@ -203,14 +208,25 @@ class Register:
             self._users.add(int(words[0]))
         elif sign == "~":
             self._users.discard(int(words[0]))
+        elif sign == "=":
+            self._commands.append(line[1:])
+        elif sign == "/" and line[1:] in self._commands:
+            self._commands.remove(line[1:])
 
     def end_all(self) -> None:
-        """Ends every group that is left, the latest first, and every user."""
+        """Ends every group that is left, the latest first, runs every command, and ends every user."""
         unannounced = [(process, int(signal.SIGTERM)) for process in _writers(self._starting)] if self._starting else []
         for leader, stop_signal in [*unannounced, *reversed(self._started.values())]:
             end_group(leader, stop_signal, GRACE_S, partial(_gone, leader))
+        for command in reversed(self._commands):
+            _run(json.loads(command))
         for uid in self._users:
             end_user(uid)
+
+
+def _run(command: list[str]) -> None:
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=_COMMAND_S, check=False)
 
 
 def _gone(process: Process) -> bool:

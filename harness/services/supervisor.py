@@ -10,6 +10,7 @@ leaves that to the reaper, a process of its own (see reaper.py).
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import stat
@@ -44,6 +45,7 @@ class Child:
         stop_timeout_s: float,
         ended: Callable[[Child], None],
         program: Callable[[int], int | None] | None,
+        after: Callable[[], None] | None,
     ) -> None:
         self.name = name
         self.pid = popen.pid
@@ -52,7 +54,7 @@ class Child:
         self._stop_signal = stop_signal
         self._stop_timeout_s = stop_timeout_s
         self._ended = ended
-        self._program = program
+        self._program, self._after = program, after
         self._stopping = threading.RLock()
 
     @property
@@ -100,6 +102,8 @@ class Child:
                 leader, asked = identify(self.pid), self.program
                 end_group(leader, self._stop_signal, self._stop_timeout_s, lambda: not self.running(), asked=asked)
                 self._popen.wait()
+                if self._after:
+                    self._after()
             self._ended(self)
 
     def tail(self, n: int = 20) -> str:
@@ -163,11 +167,13 @@ class Supervisor:
         stop_timeout_s: float = 10.0,
         uid: int | None = None,
         program: Callable[[int], int | None] | None = None,
+        after: Callable[[], None] | None = None,
     ) -> Child:
         """Starts ``command`` with exactly the environment ``env``; its output is appended to ``log``.
 
         ``uid`` (root only) runs it as that user, in the group of the same number and in no other.
         ``program`` finds who is to be signalled, by the pid of the child; None while there is nobody.
+        ``after`` is called once it was stopped: it ends what the child has started outside of its family.
         Raises ServiceUnavailable when the program can't be run.
         """
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -202,6 +208,7 @@ class Supervisor:
                 stop_timeout_s=stop_timeout_s,
                 ended=self._forget,
                 program=program,
+                after=after,
             )
             self._children.append(child)
             return child
@@ -217,6 +224,18 @@ class Supervisor:
             end_user(uid)
             with self._lock, contextlib.suppress(ServiceUnavailable):  # a dead reaper needs no telling
                 self._tell(f"~{uid}")
+
+    @contextmanager
+    def ending(self, command: Sequence[str]) -> Iterator[None]:
+        """The command is run when we are killed within the block: it ends what is no process of ours."""
+        words = json.dumps(list(command))
+        with self._lock:
+            self._tell(f"={words}")
+        try:
+            yield
+        finally:
+            with self._lock, contextlib.suppress(ServiceUnavailable):  # a dead reaper needs no telling
+                self._tell(f"/{words}")
 
     def _forget(self, child: Child) -> None:
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,18 +17,18 @@ _MB = 1_000_000
 class MemoryLimit:
     """Made by `enforced`. A cgroup would do it as well, where one may be made; this needs no right but to kill."""
 
-    def __init__(self, pid: int, limit_mb: int, log: Path) -> None:
+    def __init__(self, pid: Callable[[], int], limit_mb: int, log: Path) -> None:
         self._pid, self._limit_bytes, self._log = pid, limit_mb * _MB, log
         self._stopping = threading.Event()
         self.killed = 0
 
     @classmethod
     @contextmanager
-    def enforced(cls, pid: int, limit_mb: int, log: Path) -> Iterator[MemoryLimit]:
-        """Each process of ``pid``'s family with more than ``limit_mb`` (10^6 bytes) resident gets SIGKILL.
+    def enforced(cls, pid: Callable[[], int], limit_mb: int, log: Path) -> Iterator[MemoryLimit]:
+        """Each process of a family with more than ``limit_mb`` (10^6 bytes) resident gets SIGKILL.
 
-        The family is the process, its children and theirs, as they are at each look. Pages that they share count for
-        each of them. Ends with the block; a family that is gone is not looked for again.
+        The family is the process that ``pid`` finds, its children and theirs, as they are at each look. Pages that they
+        share count for each of them. Ends with the block; a family that is gone is not looked for again.
         """
         limit = cls(pid, limit_mb, log)
         thread = threading.Thread(target=limit._enforce, name="memory-limit", daemon=True)
@@ -41,8 +41,10 @@ class MemoryLimit:
 
     def _enforce(self) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
-            eldest = psutil.Process(self._pid)
+            eldest = psutil.Process(self._pid())
             while not self._stopping.wait(_LOOK_EVERY_S):
+                if (found := self._pid()) != eldest.pid:  # a container takes its time to come up
+                    eldest = psutil.Process(found)
                 for process in [*eldest.children(recursive=True), eldest]:
                     with contextlib.suppress(psutil.NoSuchProcess):
                         self._look_at(process)

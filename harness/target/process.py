@@ -7,9 +7,10 @@ import secrets
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from harness.errors import FixRefused, MeasurementError, ServiceUnavailable, TargetNotReady
 from harness.git import GitFailed
@@ -18,11 +19,11 @@ from harness.model.source import Deployment, Endpoints, SourceTree
 from harness.redaction import secrets_in
 from harness.services.containment import Containment, contained
 from harness.services.loopback import free_port
-from harness.services.sandbox import Role, sandboxed
+from harness.services.sandbox import Role, Sandbox, sandboxed
 from harness.services.supervisor import Supervisor
 from harness.target.logs import LogTail
 from harness.target.processes import Processes
-from harness.target.surroundings import Surroundings
+from harness.target.surroundings import Standing
 from harness.target.workspace import Workspace
 
 _READY_TIMEOUT_S = 20.0
@@ -40,6 +41,10 @@ class AppFiles:
     env: Mapping[str, str]
 
 
+class Surroundings(Protocol):
+    def running(self, manifest: AppManifest) -> AbstractContextManager[Standing]: ...
+
+
 class ProcessTarget:
     """Implements ``ports.Target``. Everything that is started ends with ``running``, also after a crash."""
 
@@ -52,12 +57,17 @@ class ProcessTarget:
         logs: Path,
         ready_timeout_s: float = _READY_TIMEOUT_S,
         containment: Containment | None = None,
+        sandbox: Sandbox | None = None,
         memory_mb: int | None = None,
     ) -> None:
-        """``containment`` None: as much as this machine has. A web process over ``memory_mb`` is killed."""
+        """``containment`` None: as much as this machine has. A web process over ``memory_mb`` is killed.
+
+        ``sandbox`` None: processes of this machine, kept apart by the containment.
+        """
         self._memory_mb, self._containment = memory_mb, containment or contained()
         self._app, self._manifest, self._ready_timeout_s = app, app.manifest, ready_timeout_s
         self._supervisor, self._surroundings, self._logs = supervisor, surroundings, logs
+        self._given = sandbox
         self._tail = LogTail([logs / f"{name}.log" for name in ("web", *(w.name for w in self._manifest.workers))])
         self._secret = secrets.token_urlsafe(32)  # one for all releases: users stay logged in
         self._deployments = 0
@@ -83,7 +93,7 @@ class ProcessTarget:
                 cure = "use services of this machine, or --isolation auto"
                 raise ServiceUnavailable(f"the isolation is not strict: {standing.shared}", cure=cure)
             ports = None if standing.ports is None else {*standing.ports, self._port}
-            self._sandbox = stack.enter_context(sandboxed(self._containment, self._supervisor, ports))
+            self._sandbox = self._given or stack.enter_context(sandboxed(self._containment, self._supervisor, ports))
             self._env = self._environment(self._port, "live")
             self._processes = Processes(
                 self._manifest,

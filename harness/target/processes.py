@@ -13,10 +13,9 @@ import psutil
 from harness.errors import TargetNotReady
 from harness.model.app import AppManifest, Command
 from harness.services.ready import http_ready, wait_until
-from harness.services.sandbox import Role, Sandbox
+from harness.services.sandbox import Launch, Role, Sandbox
 from harness.services.supervisor import Child, Supervisor
 from harness.target.oom import MemoryLimit
-from harness.target.surroundings import with_interpreter
 
 _FORK_TIMEOUT_S = 2.0  # all workers of a release are forked in milliseconds; one may want fewer than the last had
 _LOG_LINES = 80
@@ -61,7 +60,7 @@ class Processes:
     def require_healthy(self, folder: Path, env: Environment, port: int) -> None:
         """Boot the code in ``folder`` as a canary, on a port where no user comes. TargetNotReady when it stays ill."""
         self._canaries += 1
-        child = self._start(f"canary-{self._canaries}", self._manifest.web.command, folder, env, "canary")
+        child = self._start(f"canary-{self._canaries}", self._manifest.web.command, folder, env, "canary", port)
         try:
             self._await_health(child, port)
         finally:
@@ -112,22 +111,29 @@ class Processes:
     def _restart(self, name: str, command: Command, folder: Path, env: Environment) -> None:
         if running := self._running.get(name):
             running.stop()
-        child = self._running[name] = self._start(name, command, folder, env, "live")
+        port = int(env[self._manifest.port]) if name == "web" else None
+        child = self._running[name] = self._start(name, command, folder, env, "live", port)
         if name == "web" and self._memory_mb:
             self._limit.close()
-            self._limit.enter_context(MemoryLimit.enforced(child.program, self._memory_mb, child.log))
+            self._limit.enter_context(MemoryLimit.enforced(lambda: child.program, self._memory_mb, child.log))
 
-    def _start(self, name: str, command: Command, folder: Path, env: Environment, role: Role) -> Child:
+    def _start(
+        self, name: str, command: Command, folder: Path, env: Environment, role: Role, port: int | None = None
+    ) -> Child:
         tmp = self._tmp(role)
         self._sandbox.admit(role, folder, tmp)
+        launched = self._sandbox.launched(
+            Launch(name=name, role=role, command=command, folder=folder, tmp=tmp, env=env, port=port)
+        )
         return self._supervisor.start(
             name,
-            self._sandbox.command(role, with_interpreter(command), folder, tmp),
-            env=env,
+            launched.command,
+            env=launched.env,
             cwd=folder,
             log=self._logs / f"{name}.log",
             stop_timeout_s=_STOP_TIMEOUT_S,
-            program=self._sandbox.program,
+            program=launched.program,
+            after=launched.after,
         )
 
     def _await_health(self, child: Child, port: int) -> None:

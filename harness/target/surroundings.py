@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,11 +11,12 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from harness.model.app import AppManifest, Command, UpstreamApp
+from harness.model.app import AppManifest, UpstreamApp
 from harness.model.source import Upstream
 from harness.services.containment import on_this_machine
 from harness.services.loopback import free_port
 from harness.services.ready import http_ready
+from harness.services.sandbox import with_interpreter
 from harness.services.supervisor import Child, Supervisor
 from harness.services.valkey import valkey_running
 
@@ -69,7 +69,7 @@ class Surroundings:
         env: dict[str, str] = {}
         upstreams: dict[str, Upstream] = {}
         booting: dict[str, Child] = {}
-        waiting: Callable[[str], int] = _nobody
+        waiting: Callable[[str], int] = nobody
         shared: list[str] = []
 
         def wait_ready() -> None:
@@ -127,7 +127,7 @@ class Surroundings:
         return child, Upstream(url=f"http://127.0.0.1:{port}", admin_token=token)
 
 
-def _nobody(event: str) -> int:
+def nobody(event: str) -> int:
     """Of an app without a database."""
     return 0
 
@@ -137,8 +137,3 @@ def _ports(urls: Collection[str]) -> set[int] | None:
     if not all(map(on_this_machine, urls)):
         return None
     return {parts.port or _DEFAULT_PORTS.get(parts.scheme.partition("+")[0], 0) for parts in map(urlsplit, urls)}
-
-
-def with_interpreter(command: Command) -> list[str]:
-    """A first word ``python`` is the harness' own interpreter."""
-    return [sys.executable if number == 0 and word == "python" else word for number, word in enumerate(command)]

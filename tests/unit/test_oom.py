@@ -43,7 +43,7 @@ def eventually(check: Callable[[], object], what: str) -> None:
 def test_what_grows_over_the_limit_is_killed_and_the_log_says_so(tmp_path: Path) -> None:
     log = tmp_path / "web.log"
     log.write_text("the app's own line\n")
-    with running(FILLED) as process, MemoryLimit.enforced(process.pid, LIMIT_MB, log) as limit:
+    with running(FILLED) as process, MemoryLimit.enforced(lambda: process.pid, LIMIT_MB, log) as limit:
         assert process.wait(DEADLINE_S) == -signal.SIGKILL
         eventually(lambda: limit.killed, "it is counted")
     first, told = log.read_text().splitlines()
@@ -73,7 +73,7 @@ if large == 0:
 _, status = os.waitpid(large, 0)
 print('ended by', os.WTERMSIG(status), os.waitpid(small, os.WNOHANG)[0], flush=True)
 """
-    with running(fork) as parent, MemoryLimit.enforced(parent.pid, LIMIT_MB, log) as limit:
+    with running(fork) as parent, MemoryLimit.enforced(lambda: parent.pid, LIMIT_MB, log) as limit:
         assert parent.stdout
         assert parent.stdout.readline() == f"ended by {int(signal.SIGKILL)} 0\n"
         assert parent.stdout.readline() == "ready\n"
@@ -87,7 +87,7 @@ def test_below_the_limit_and_after_the_end_nobody_is_killed(tmp_path: Path) -> N
     grow = "sys.stdin.readline()\nheld = b'x' * 200_000_000"
     with running(f"print('small', flush=True)\n{grow}") as process:
         assert process.stdin and process.stdout
-        with MemoryLimit.enforced(process.pid, LIMIT_MB, log) as limit:
+        with MemoryLimit.enforced(lambda: process.pid, LIMIT_MB, log) as limit:
             assert process.stdout.readline() == "small\n"
             time.sleep(1.0)  # several looks
             assert limit.killed == 0
@@ -101,6 +101,6 @@ def test_below_the_limit_and_after_the_end_nobody_is_killed(tmp_path: Path) -> N
 def test_a_process_that_is_gone_needs_no_limit(tmp_path: Path) -> None:
     with running("") as process:
         pass
-    with MemoryLimit.enforced(process.pid, LIMIT_MB, tmp_path / "web.log") as limit:
+    with MemoryLimit.enforced(lambda: process.pid, LIMIT_MB, tmp_path / "web.log") as limit:
         pass
     assert limit.killed == 0
