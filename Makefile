@@ -6,7 +6,7 @@ UV     := uv==0.13.9
 
 FIRST  := malformed_sql upstream_latency pool_exhaustion
 
-.PHONY: run test lint format fuzz prove prove-first prove-changed bench assets schema lock clean
+.PHONY: run test lint format fuzz prove prove-first prove-changed bench assets secrets schema lock clean
 
 run: $(VENV)/installed        ## heal a real app under live load
 	$(BIN)/harness run scenarios/pool_exhaustion.yml
@@ -27,9 +27,9 @@ fuzz: $(VENV)/installed        ## ten thousand cases for each of the fuzzed read
 prove: $(VENV)/installed      ## can the verdicts be trusted? what docs/proof.jsonl lacks is run; REPEATS=5 JOBS=1
 	$(BIN)/harness validate --prove --repeats $(or $(REPEATS),5) --jobs $(or $(JOBS),1) --proof docs/proof.jsonl
 
-prove-first: $(VENV)/installed   ## once each and anew: the first scenarios' no-op, reference and wrong fixes
+prove-first: $(VENV)/installed   ## once each and anew: the first scenarios' no-op, reference and wrong fixes; CHEATS=0: those that are refused unread
 	rm -f results/proof-first.jsonl
-	$(BIN)/harness validate --prove --repeats 1 --proof results/proof-first.jsonl $(FIRST:%=scenarios/%.yml)
+	$(BIN)/harness validate --prove --repeats 1 --cheat-repeats $(or $(CHEATS),1) --proof results/proof-first.jsonl $(FIRST:%=scenarios/%.yml)
 
 prove-changed: $(VENV)/installed ## once each: whatever docs/proof.jsonl does not know as it is now
 	mkdir -p results && cp docs/proof.jsonl results/proof-changed.jsonl
@@ -41,11 +41,17 @@ bench: $(VENV)/installed      ## the figures, side by side
 assets:                       ## the dashboard's style sheet and script, by Node
 	cd harness/dashboard/assets && npm ci --no-audit --no-fund && npm run build
 
+secrets:                      ## random ones for docker-compose.yml, in secrets/
+	deploy/docker/make-secrets secrets
+
 schema: $(VENV)/installed     ## scenarios/schema.json, which editors complete from
 	$(BIN)/harness validate --schema > scenarios/schema.json
 
-lock: $(VENV)/installed         ## pin all dependencies anew, after a change of pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements.txt pyproject.toml
+PIN := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+lock: $(VENV)/installed         ## pin all dependencies anew, after a change of pyproject.toml or deploy/docker/*.in
+	$(BIN)/uv $(PIN) --extra dev -o requirements.txt pyproject.toml
+	$(BIN)/uv $(PIN) --extra openai --extra dense --extra backboard --extra aws --extra alerts -c requirements.txt -o deploy/docker/harness.txt pyproject.toml
+	for name in shop mock_api; do $(BIN)/uv $(PIN) -c requirements.txt -o deploy/docker/$$name.txt deploy/docker/$$name.in || exit 1; done
 
 $(VENV)/installed: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

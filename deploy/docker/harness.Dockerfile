@@ -14,6 +14,8 @@ COPY deploy/docker/harness.txt /requirements.txt
 RUN uv venv /opt/venv && VIRTUAL_ENV=/opt/venv uv pip install --no-cache --require-hashes -r /requirements.txt
 
 FROM python:3.14-slim-bookworm
+# without a version: Debian removes one from its archive when the next mends it
+# hadolint ignore=DL3008
 RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin app \
     && apt-get update && apt-get install -y --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/venv /opt/venv

