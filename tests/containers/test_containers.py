@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -106,7 +107,8 @@ def test_the_shop_sells(up: Up) -> None:
 
 
 def test_the_dashboard_asks_who_comes_and_mlflow_keeps_its_runs_in_postgresql(up: Up) -> None:
-    assert "token" in up.get("dashboard", 5002, "/developer/incidents").lower()
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        up.get("dashboard", 5002, "/developer/incidents")
     assert up.get("mlflow", 5000, "/health") == "OK"
     tables = ("psql", "-h", "/tmp", "-U", "postgres", "-d", "mlflow", "-Atc", r"\dt runs")
     assert "runs" in up.engine.docker("exec", up.container("postgres"), *tables)
