@@ -36,5 +36,5 @@ resource "aws_cloudwatch_metric_alarm" "markers" {
   threshold           = 1
   comparison_operator = "GreaterThanOrEqualToThreshold"
   treat_missing_data  = "notBreaching"
-  alarm_actions       = var.alarm_actions
+  alarm_actions       = concat(var.alarm_actions, aws_lambda_function.analyse[*].arn)
 }

@@ -42,3 +42,15 @@ variable "alarm_actions" {
   type        = list(string)
   default     = []
 }
+
+variable "function_zip" {
+  description = "What `python -m harness.aws.package` has made. Nothing analyses alarms where it is not named."
+  type        = string
+  default     = ""
+}
+
+variable "alerts" {
+  description = "Who is told of an alarm's analysis: SLACK_WEBHOOK_URL, PAGERDUTY_ROUTING_KEY, as the secret cream/analyse holds them."
+  type        = list(string)
+  default     = []
+}

@@ -69,8 +69,11 @@ class Alerts:
 
     def __call__(self, event: Event) -> None:
         for alert in self._gathering.after(event):
-            for lane in self._lanes:
-                lane.put(alert, self._link(alert))
+            self.tell(alert)
+
+    def tell(self, alert: Alert) -> None:
+        for lane in self._lanes:
+            lane.put(alert, self._link(alert))
 
 
 class _Lane:

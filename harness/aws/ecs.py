@@ -15,7 +15,8 @@ from typing import Any
 
 import click
 
-from harness.errors import HarnessError, InputError, ServiceUnavailable, TargetNotReady
+from harness.aws.errors import explained
+from harness.errors import HarnessError, InputError, TargetNotReady
 
 # what DescribeTaskDefinition tells, and RegisterTaskDefinition does not take
 _TOLD = ["taskDefinitionArn", "revision", "status", "requiresAttributes", "compatibilities", "registeredAt"]
@@ -122,13 +123,8 @@ class EcsService:
         return self._ecs_call(name, cluster=self._cluster, **given)
 
     def _ecs_call(self, name: str, **given: object) -> dict[str, Any]:
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra, and slow to import
-
-        try:
+        with explained(f"ECS, {name}"):
             told: dict[str, Any] = getattr(self._ecs, name)(**given)
-        except (ClientError, BotoCoreError) as error:
-            cure = "check region, credentials, and what the role may do"
-            raise ServiceUnavailable(f"ECS, {name}: {error}", cure=cure) from error
         return told
 
 

@@ -1,8 +1,8 @@
 """The Lambda function that proposes a fix: ``harness.aws.lambda_handler.handler``.
 
 The event is an ``Errand``, the result an ``Answer``, see harness/fixing/errand.py. The environment's ``FIXER`` says who
-proposes, Gemini by default; the key that it needs stands in the environment too. Where the event names an address, the
-answer is PUT there as well: who invoked by event gets no other.
+proposes, Gemini by default; the key that it needs stands in the environment too, or in Secrets Manager. Where the event
+names an address, the answer is PUT there as well: who invoked by event gets no other.
 
 A proposal that failed is an answer, not an error of the function: Lambda would run an asynchronous one up to three
 times.
@@ -18,6 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import ValidationError
 
+from harness.aws.secrets import read_secrets
 from harness.errors import HarnessError, InputError, ProposalFailed
 from harness.fixing.address import is_loopback
 from harness.fixing.errand import Answer, Errand, complaint
@@ -58,6 +59,7 @@ def _answer(errand: Errand, left_s: float) -> Answer:
     if budget_s <= 0:
         return Answer(refused="the function has no time left", cure="Raise the function's timeout.")
     try:
+        read_secrets()
         fixer = _fixer(os.environ.get("FIXER") or FIXERS[0], budget_s)
         return Answer(fix=fixer.propose(errand.incident, errand.passages, errand.tree, errand.earlier))
     except ProposalFailed as error:

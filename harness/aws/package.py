@@ -1,4 +1,6 @@
-"""Packs the Lambda function as a zip: the same files give the same bytes, by whichever machine's clock and umask.
+"""Packs the Lambda functions, lambda_handler.py and alarm.py, as one zip.
+
+The same files give the same bytes, by whichever machine's clock and umask.
 
     pip install --target build --platform manylinux2014_x86_64 --only-binary=:all: --python-version 3.12 \\
         -r <(python -m harness.aws.package --requirements)
@@ -20,9 +22,9 @@ from typing import Final
 
 from harness.errors import InputError
 
-# what the handler and the fixers that it knows import
-NEEDED: Final = ("pydantic", "jinja2", "httpx2", "google-genai", "libcst")
-OPTIONAL: Final = ("openai",)
+# what the handlers, the fixers that they know, and the search import; boto3 is there on Lambda
+NEEDED: Final = ("pydantic", "jinja2", "httpx2", "google-genai", "libcst", "bm25s", "numpy", "pyyaml", "redact-secret")
+OPTIONAL: Final = ("openai", "slack-sdk", "pagerduty")
 MAX_UNPACKED_BYTES: Final = 262_144_000  # Lambda's limit of a function with its layers
 
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
@@ -42,11 +44,13 @@ def requirements() -> tuple[str, ...]:
 
 
 def pack(to: Path, *, site: Path | None = None) -> Path:
-    """Write the zip: the harness, ``requirements.txt``, and all of ``site``, where pip has installed those.
+    """Write the zip: the harness, its knowledge base, ``requirements.txt``, and all of ``site``, where pip has
+    installed those.
 
     InputError where ``site`` is no folder or has a ``harness`` of its own, or where Lambda would refuse the size.
     """
     entries = {f"{_PACKAGE.name}/{name}": file for name, file in _files(_PACKAGE)}
+    entries |= {f"kb/{file.name}": file for file in sorted((_PACKAGE.parent / "kb").glob("*.md"))}
     if site is not None:
         if not site.is_dir():
             raise InputError(f"{site} is no folder", cure="pip install --target it first, see the module's help")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
 import traceback
@@ -62,6 +63,7 @@ def main() -> None:
     for each in (signal.SIGINT, signal.SIGTERM):  # both clean up; a shell may have set SIGINT aside
         signal.signal(each, _interrupt)
     try:
+        _read_secrets()
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
@@ -77,6 +79,14 @@ def main() -> None:
         traceback.print_exc()
         sys.exit(3)
     sys.exit(code if isinstance(code, int) else 0)  # ctx.exit(code) arrives here as the returned value
+
+
+def _read_secrets() -> None:
+    """From AWS Secrets Manager, where the environment names any: NAME_SECRET=ARN."""
+    if any(value.startswith("arn:aws") for name, value in os.environ.items() if name.endswith("_SECRET")):
+        from harness.aws.secrets import read_secrets  # noqa: PLC0415 - most never need it
+
+        read_secrets()
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -11,7 +11,6 @@ from harness.model.fix import Attempt, Edit, Fix, WriteFile
 from harness.model.incident import Incident, Passage, Remedy
 from harness.model.source import SourceTree
 
-_SECTION = re.compile(r"^## +(.+?) *$", re.MULTILINE)
 _STEP = re.compile(r"^(?:\d+\.|[-*]) +", re.MULTILINE)
 
 
@@ -83,7 +82,7 @@ def _confidence(incident: Incident, applied: _Applied, passages: Sequence[Passag
 
 
 def _fix(applied: _Applied, confidence: float) -> Fix:
-    sections = _sections(applied.passage.text)
+    sections = applied.passage.sections
     lines = [remedy.applied for remedy in applied.remedies]
     remediation = "\n".join((*lines, f"As in {applied.passage.id}: {applied.passage.title}", ""))
     steps = _STEP.split(sections.get("Verification", ""))
@@ -95,12 +94,6 @@ def _fix(applied: _Applied, confidence: float) -> Fix:
         confidence=confidence,
         model=PlaybookFixer.model,
     )
-
-
-def _sections(text: str) -> dict[str, str]:
-    """The text below each ``## Heading``."""
-    _, *parts = _SECTION.split(text)
-    return {title: body.strip() for title, body in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def _why_none(passages: Sequence[Passage], spent: set[str]) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from harness.model.window import Window
+
+_SECTION = re.compile(r"^## +(.+?) *$", re.MULTILINE)
 
 SignalKind = Literal["marker", "burn_rate", "page"]  # page: a person reported it
 
@@ -55,3 +58,9 @@ class Passage:
     score: float
     remedies: tuple[Remedy, ...] = ()
     helped: bool = True  # False: the remedies were tried for this, and rolled back
+
+    @property
+    def sections(self) -> dict[str, str]:
+        """The text below each ``## Heading``."""
+        _, *parts = _SECTION.split(self.text)
+        return {title: body.strip() for title, body in zip(parts[::2], parts[1::2], strict=True)}

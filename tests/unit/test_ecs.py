@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from click.testing import CliRunner
 
 from harness.aws.ecs import EcsService, main
 from harness.errors import InputError, ServiceUnavailable, TargetNotReady
+from tests.aws import served
 
 ROOT = Path(__file__).resolve().parents[2]
 TASK = json.loads((ROOT / "deploy/aws/task-definition.json").read_text(encoding="utf-8"))
@@ -84,41 +82,10 @@ class Ecs:
         return {"service": {"serviceName": given["service"]}}
 
 
-@contextmanager
-def served(ecs: Ecs) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            operation = self.headers["X-Amz-Target"].rpartition(".")[2]
-            given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status, told = ecs.answer(operation, given)
-            body = json.dumps(told).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/x-amz-json-1.1")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
 @pytest.fixture
 def ecs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ecs]:
     stand_in = Ecs()
-    with served(stand_in) as url:
-        for name, value in {
-            "AWS_ENDPOINT_URL_ECS": url,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "nobody",
-            "AWS_SECRET_ACCESS_KEY": "nothing",
-            "AWS_MAX_ATTEMPTS": "1",
-        }.items():
-            monkeypatch.setenv(name, value)
+    with served("ECS", stand_in.answer, monkeypatch):
         yield stand_in
 
 
