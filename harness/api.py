@@ -6,10 +6,11 @@ from pathlib import Path
 
 from harness.loading import load_scenario
 from harness.model.verdict import Verdict
+from harness.options import Options
 from harness.services.containment import Isolation
 from harness.settings import Settings
 from harness.trial.run import run_trial
-from harness.wiring import Options, wired
+from harness.wiring import wired
 
 
 def run(

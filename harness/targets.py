@@ -35,7 +35,7 @@ class Ground:
     containment: Containment
     databases: Callable[[], Databases]
     redis_url: str | None
-    compose: Path | None = None  # a compose file: the app runs in its containers
+    project: Project | None = None  # the app runs in its containers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +64,7 @@ def _app(loaded: LoadedScenario, ground: Ground) -> ProcessTarget:
     spec, logs, supervisor = loaded.spec.target, ground.logs, ground.supervisor
     surroundings: Surroundings | ContainerSurroundings
     sandbox: Sandbox | None = None
-    if ground.compose:
-        seed = {"API_FAULT_SEED": str(ground.trial.seed)}
-        project = Project(ground.compose, log=logs / "compose.log", env=seed)
+    if project := ground.project:
         surroundings = ContainerSurroundings(project=project, supervisor=supervisor, connections=spec.connections)
         sandbox = ContainerSandbox(project, loaded.manifest)
     else:

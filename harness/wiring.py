@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -14,29 +13,15 @@ from pathlib import Path
 
 from harness.alerts.channels import channels, link
 from harness.alerts.delivery import Alerts
-from harness.catalogue import Place, cheats, choose_fixer, default_fixer
-from harness.checks.folder import FolderCheck
+from harness.catalogue import Place, choose_fixer, default_fixer
 from harness.database import Database
 from harness.errors import InputError
-from harness.faults.table import Patcher, fault
-from harness.fixing.guard import apply
-from harness.fixing.review import review
-from harness.git import GitFailed, patched
-from harness.identity import identified, new_id, utc_now
-from harness.leaks.needles import Needles
-from harness.leaks.scan import leaked
-from harness.load.generator import LocustLoad
+from harness.identity import identified, new_id
 from harness.loading import LoadedScenario
-from harness.model.scenario import Scenario
-from harness.model.source import SourceTree
-from harness.model.verdict import Trial
-from harness.ports import Fixer, Retriever, Sink
-from harness.redaction import secrets_in
+from harness.options import Options
 from harness.retrieval.base import KnowledgeBase, folder_of, load_base
 from harness.retrievers import Shelf, answers_to, choose_retriever
-from harness.services.containment import Containment, Isolation, contained
-from harness.services.machine import MemoryMachine
-from harness.services.shared import watched_machine
+from harness.services.containment import Containment, contained
 from harness.services.supervisor import Child, Supervisor
 from harness.settings import Settings
 from harness.sinks.console import Console
@@ -45,34 +30,14 @@ from harness.sinks.journal import Journal
 from harness.sinks.late import LateSink
 from harness.sinks.stream import Stream
 from harness.sinks.tracking import LOG, tracking_command, tracking_env
-from harness.targets import Ground, Way, way
-from harness.trial.clock import TrialClock
+from harness.target.project import Project
+from harness.targets import Ground, way
 from harness.trial.world import World
+from harness.worlds import Made, world_of
 
 logger = logging.getLogger(__name__)
 
 _TRACKER_PATIENCE_S = 60.0
-_LOAD_MARGIN_S = 600.0  # deployments, rollbacks, checks: what has no length of its own in a scenario
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What the command line decides about a trial."""
-
-    results: Path
-    fixer: str | None = None
-    retriever: str = "lexical"
-    seed: int | None = None
-    kb: str | None = None  # a named knowledge base: what was learnt before is searched too
-    min_confidence: float | None = None  # instead of the scenario's own
-    learn: bool = False  # what this trial teaches goes there
-    record: bool = True  # exchanges with a model
-    replay: Path | None = None  # the folder of an earlier trial: its exchanges answer
-    track: bool = True
-    alert: bool = False  # people on call, where the environment says
-    withdraw: bool = False
-    isolation: Isolation = "auto"
-    compose: Path | None = None  # a compose file: the app runs in its containers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +84,12 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
         kb=base.snapshot if base else "",
         min_confidence=options.min_confidence,
     )
+    seen_by_upstreams = {"API_FAULT_SEED": str(seed)}
+    project = (
+        Project(options.compose, log=folder / "logs" / "compose.log", env=seen_by_upstreams)
+        if options.compose
+        else None
+    )
     try:
         folder.mkdir(parents=True)
         shutil.copyfile(loaded.file, folder / "scenario.yml")
@@ -141,13 +112,13 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
             containment=containment,
             databases=database.postgres,
             redis_url=settings.redis_url,
-            compose=options.compose,
+            project=project,
         )
         there = way(loaded, ground)
         stack.enter_context(there.open)
         fan_out = stack.enter_context(FanOut([journal, recorder, *there.sinks], [*console, stream, alerts]))
         tracker = _tracker(supervisor, folder) if options.track else None
-        made = _Made(
+        made = Made(
             trial=trial,
             fixer=fixer,
             reason=reason,
@@ -159,7 +130,7 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
             stream=stream,
             folder=folder,
         )
-        world = _world(loaded, options, settings, made, fan_out)
+        world = world_of(loaded, options, settings, made, fan_out)
         yield Wired(world=world, folder=folder, tracker=tracker, fan_out=fan_out)
 
 
@@ -178,98 +149,6 @@ def _base(loaded: LoadedScenario, options: Options, folder: Path) -> KnowledgeBa
         return None
     added = folder_of(options.results.resolve(), options.kb) if options.kb else None
     return load_base(loaded.kb, added, learned=added if added and options.learn else folder / "learned")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Made:
-    """What a world is made of, as far as it was made."""
-
-    trial: Trial
-    fixer: Fixer
-    reason: str  # why it is this fixer
-    retriever: Retriever
-    ground: Ground
-    way: Way
-    database: Database
-    recorder: LateSink
-    stream: Stream
-    folder: Path
-
-
-def _world(loaded: LoadedScenario, options: Options, settings: Settings, made: _Made, emit: Sink) -> World:
-    spec, clock, logs, supervisor = loaded.spec, TrialClock(), made.ground.logs, made.ground.supervisor
-    watched = options.results.resolve(), settings
-    load = LocustLoad(
-        spec.load,
-        thresholds_ms=spec.thresholds_ms(),
-        window_s=spec.recovery.window_s,
-        seed=made.trial.seed,
-        folder=logs,
-        supervisor=supervisor,
-        clock_origin=clock.origin_s,
-        max_s=_longest_s(spec),
-        scenario_folder=loaded.file.parent,
-    )
-    return World(
-        trial=made.trial,
-        scenario=spec,
-        clock=clock,
-        services=partial(made.database.running, supervisor, made.recorder, made.stream),
-        machine=MemoryMachine if options.compose else partial(watched_machine, *watched, clock.now),
-        target=made.way.target,
-        load=load,
-        faults=tuple(
-            fault(one, target=made.way.app, patched=_patcher(loaded), waiting=made.way.app.waiting)
-            for one in spec.method
-        ),
-        retriever=made.retriever,
-        fixer=made.fixer,
-        fixer_reason=made.reason,
-        guard=apply,
-        review=review,
-        permit=made.way.permit,
-        withdraw=options.withdraw,
-        secrets=secrets_in(os.environ),
-        leaks=partial(leaked, needles=_needles(loaded)),
-        keep=partial(_keep, made.folder),
-        checks=tuple(
-            FolderCheck(path, supervisor=supervisor, log=logs / "checks.log", memory=logs / f"checks-{number}")
-            for number, path in enumerate(loaded.checks, start=1)
-        ),
-        emit=emit,
-        utc_now=utc_now,
-    )
-
-
-def _needles(loaded: LoadedScenario) -> Needles:
-    try:
-        return Needles.of(loaded, cheats=cheats(loaded))
-    except GitFailed as error:
-        cure = "make them anew: git diff --relative in the app's folder, against what runs before"
-        raise InputError(f"a patch of {loaded.file} does not fit the app: {error}", cure=cure) from None
-
-
-def _keep(folder: Path, number: int, prompt: str) -> None:
-    """What is sent to a model, for its owner's eyes only."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    with os.fdopen(os.open(folder / f"prompt-{number}.md", flags, 0o600), "wb") as file:
-        file.write(prompt.encode(errors="replace"))
-
-
-def _longest_s(spec: Scenario) -> float:
-    """Longer than any trial of the scenario: by then the generator ends by itself, come what may."""
-    steady, recovery = spec.steady_state, spec.recovery
-    before = steady.warmup_s + 3 * steady.hold_s + max((fault.at_s for fault in spec.method), default=0.0)
-    outage = recovery.bite_within_s + spec.detection.within_s + spec.detection.gather_s + recovery.horizon_s
-    deliveries = (2 * spec.budget.attempts + 1) * spec.delivery_s
-    return before + outage + recovery.observe_s + deliveries + _LOAD_MARGIN_S
-
-
-def _patcher(loaded: LoadedScenario) -> Patcher:
-    def patch(tree: SourceTree, name: str) -> SourceTree:
-        return patched(tree, loaded.path(name).read_bytes().decode(errors="replace"))
-
-    return patch
 
 
 def _tracker(supervisor: Supervisor, folder: Path) -> Child:

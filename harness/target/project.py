@@ -42,6 +42,9 @@ class Project:
         """``env`` is what the file may ask for. InputError where Docker Compose is missing, or the file."""
         if not file.is_file():
             raise InputError(f"{file}: there is no such file", cure="name it: --target compose:FILE")
+        if os.geteuid() != 0:
+            cure = "run the harness as root, such as by sudo"
+            raise InputError("--target compose signals processes in containers, which only root may", cure=cure)
         self.name, self._log = f"trial-{secrets.token_hex(4)}", log
         self._words = [*_compose(), "-p", self.name, "-f", str(file.resolve())]
         self.env = {key: os.environ[key] for key in _PASSED if key in os.environ} | dict(env)
@@ -92,12 +95,12 @@ class Project:
 
     def process(self, container: str) -> int | None:
         """The number, on this machine, of the container's first process; None: it does not run."""
-        done = _docker(["inspect", "--format", "{{.State.Pid}}", container], self.env, _QUICK_S)
+        done = _docker(["inspect", "--format", "{{.State.Pid}}", container], self.env)
         return int(done.stdout) or None if done.returncode == 0 else None
 
     def remove(self, container: str) -> None:
         """Killed, where it runs. Nothing happens where there is none."""
-        _docker(["rm", "--force", "--volumes", container], self.env, _QUICK_S)
+        _docker(["rm", "--force", "--volumes", container], self.env)
 
     def _require_images(self, known: Mapping[str, Mapping[str, Any]], services: Sequence[str]) -> None:
         """Building takes minutes: that is not for a trial to do."""
@@ -107,7 +110,7 @@ class Project:
                 raise ServiceUnavailable(f"the compose file has no service {service}, only {names}", cure="add it")
             image = known[service].get("image", "")
             built = "build" in known[service]
-            if built and _docker(["image", "inspect", image], self.env, _QUICK_S).returncode:
+            if built and _docker(["image", "inspect", image], self.env).returncode:
                 cure = f"build it: {' '.join([*self._words[:-4], *self._words[-2:]])} build {service}"
                 raise ServiceUnavailable(f"the service {service} has no image yet", cure=cure)
 
@@ -153,20 +156,7 @@ class Project:
         return self._run([*self._words, *words], within_s=within_s)
 
     def _run(self, command: Sequence[str], *, within_s: float) -> str:
-        try:
-            done = subprocess.run(
-                command,
-                env=self.env,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=within_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            cure = "look at Docker: docker info"
-            raise ServiceUnavailable(f"`{' '.join(command)}` did not end within {within_s:g} s", cure=cure) from None
+        done = _ran(command, self.env, within_s)
         if done.returncode:
             said = done.stderr.strip()[-800:]
             raise ServiceUnavailable(f"`{' '.join(command)}`: {said}", cure="look at Docker: docker info")
@@ -177,17 +167,21 @@ def _compose() -> list[str]:
     """Version 2 is a plug-in of Docker, version 1 a program of its own."""
     if shutil.which("docker") is None:
         raise InputError("--target compose needs Docker", cure="install Docker's engine and Compose")
-    if _docker(["compose", "version"], os.environ, _QUICK_S).returncode == 0:
+    if _docker(["compose", "version"], os.environ).returncode == 0:
         return ["docker", "compose"]
     if shutil.which("docker-compose"):
         return ["docker-compose"]
     raise InputError("--target compose needs Docker Compose", cure="install the plug-in, or docker-compose")
 
 
-def _docker(words: Sequence[str], env: Mapping[str, str], within_s: float) -> subprocess.CompletedProcess[str]:
+def _docker(words: Sequence[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return _ran(["docker", *words], env, _QUICK_S)
+
+
+def _ran(command: Sequence[str], env: Mapping[str, str], within_s: float) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
-            ["docker", *words],
+            command,
             env=env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -198,4 +192,4 @@ def _docker(words: Sequence[str], env: Mapping[str, str], within_s: float) -> su
         )
     except subprocess.TimeoutExpired:
         cure = "look at Docker: docker info"
-        raise ServiceUnavailable(f"`docker {' '.join(words)}` did not end within {within_s:g} s", cure=cure) from None
+        raise ServiceUnavailable(f"`{' '.join(command)}` did not end within {within_s:g} s", cure=cure) from None

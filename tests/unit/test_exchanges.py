@@ -20,9 +20,10 @@ from harness.fixing.openai import OpenAIFixer
 from harness.fixing.standins import gemini, openai
 from harness.loading import LoadedScenario, load_scenario
 from harness.model.fix import Attempt, Cost, Fix
+from harness.options import Options
 from harness.ports import Fixer
 from harness.settings import Settings
-from harness.wiring import Options, wired
+from harness.wiring import wired
 from tests.consulting import INCIDENT, KEY, REPLY, TREE, Waits, cost_of, failure, propose
 
 ROOT = Path(__file__).resolve().parents[2]
