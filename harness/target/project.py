@@ -42,11 +42,8 @@ class Project:
         """``env`` is what the file may ask for. InputError where Docker Compose is missing, or the file."""
         if not file.is_file():
             raise InputError(f"{file}: there is no such file", cure="name it: --target compose:FILE")
-        if os.geteuid() != 0:
-            cure = "run the harness as root, such as by sudo"
-            raise InputError("--target compose signals processes in containers, which only root may", cure=cure)
         self.name, self._log = f"trial-{secrets.token_hex(4)}", log
-        self._words = [*_compose(), "-p", self.name, "-f", str(file.resolve())]
+        self._words = [*compose_command(), "-p", self.name, "-f", str(file.resolve())]
         self.env = {key: os.environ[key] for key in _PASSED if key in os.environ} | dict(env)
 
     @contextmanager
@@ -163,8 +160,11 @@ class Project:
         return done.stdout
 
 
-def _compose() -> list[str]:
-    """Version 2 is a plug-in of Docker, version 1 a program of its own."""
+def compose_command() -> list[str]:
+    """Version 2 is a plug-in of Docker, version 1 a program of its own. InputError where something is missing."""
+    if os.geteuid() != 0:
+        cure = "run the harness as root, such as by sudo"
+        raise InputError("--target compose signals processes in containers, which only root may", cure=cure)
     if shutil.which("docker") is None:
         raise InputError("--target compose needs Docker", cure="install Docker's engine and Compose")
     if _docker(["compose", "version"], os.environ).returncode == 0:
