@@ -94,7 +94,7 @@ class EcsService:
         while True:
             deployments = self._described()["deployments"]
             ours = next((each for each in deployments if each["taskDefinition"] == revision), None)
-            state = ours["rolloutState"] if ours else "FAILED"
+            state = ours.get("rolloutState", "IN_PROGRESS") if ours else "FAILED"  # it is not told at once
             why = ours.get("rolloutStateReason", "") if ours else "its deployment is gone"
             counts = f", {ours['runningCount']} of {ours['desiredCount']} tasks run" if ours else ""
             if (now := f"{_short(revision)}: {state}{counts}") != last:
