@@ -32,6 +32,7 @@ from harness.services import firewall, users
 from harness.services.containment import Containment, contained
 from harness.services.postgres import postgres_running
 from harness.services.reaper import descendants, processes_of
+from harness.services.sandbox import Launch, LocalSandbox
 from harness.services.supervisor import Supervisor
 from harness.services.unprivileged import can_reach
 from harness.target.process import AppFiles, ProcessTarget
@@ -509,3 +510,11 @@ def test_all_of_this_holds_for_others_too(who: str) -> None:
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert " passed" in done.stdout
     print(done.stdout)
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_names_can_be_looked_up_where_a_service_is_elsewhere_and_only_there(elsewhere: bool, tmp_path: Path) -> None:
+    means = Containment(active=True, bwrap="bwrap", elsewhere=elsewhere)
+    launch = Launch(name="web", role="live", command=["python"], folder=tmp_path, tmp=tmp_path / "tmp", env={})
+    command = LocalSandbox(means, {}, None).launched(launch).command
+    assert ("/etc/resolv.conf" in command) == (elsewhere and Path("/etc/resolv.conf").exists())
