@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import warnings
 from dataclasses import replace
@@ -631,6 +632,18 @@ def test_no_text_makes_it_raise(text: str, place: int) -> None:
 )
 def test_a_file_made_to_take_for_ever_does_not(text: str) -> None:
     assert worst(review(TREE, TREE.with_files({**FILES, "shop/odd.py": text})), "unreadable") is None
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_the_collector_is_left_as_it_was(on: bool) -> None:
+    was = gc.isenabled()
+    try:
+        (gc.enable if on else gc.disable)()
+        trees = [SourceTree(files={"shop/a.py": text}, editable=("shop/**",)) for text in ("a = 1\n", "b = 2\n")]
+        review(*trees)
+        assert gc.isenabled() is on
+    finally:
+        (gc.enable if was else gc.disable)()
 
 
 def test_bandit_leaves_the_process_as_it_was() -> None:
