@@ -28,13 +28,15 @@ def run(
     withdraw: bool = False,
     isolation: Isolation = "auto",
     compose: Path | str | None = None,
+    ecs: Path | str | None = None,
     track: bool = True,
     alert: bool = False,
     console: bool = False,
 ) -> Verdict:
     """Run one trial and return its verdict. InputError on bad input; a machine's failure is an INVALID verdict.
 
-    ``compose`` is a compose file in whose containers the app runs; None: as processes of this machine.
+    ``compose`` is a compose file in whose containers the app runs, ``ecs`` a file that says which service of ECS does;
+    with neither, it runs as processes of this machine.
     """
     loaded = load_scenario(Path(scenario))
     options = Options(
@@ -52,6 +54,7 @@ def run(
         withdraw=withdraw,
         isolation=isolation,
         compose=Path(compose) if compose else None,
+        ecs=Path(ecs) if ecs else None,
     )
     with wired(loaded, options, Settings.read(), show=console) as ready:
         verdict = run_trial(ready.world)

@@ -26,3 +26,9 @@ class Options:
     withdraw: bool = False
     isolation: Isolation = "auto"
     compose: Path | None = None  # a compose file: the app runs in its containers
+    ecs: Path | None = None  # a file that says where: the app runs on ECS
+
+    @property
+    def distant(self) -> bool:
+        """Whether the app is no process of this machine that we could watch or contain."""
+        return self.compose is not None or self.ecs is not None

@@ -18,7 +18,9 @@ from harness.database import Database
 from harness.errors import InputError
 from harness.identity import identified, new_id
 from harness.loading import LoadedScenario
+from harness.model.place import EcsPlace
 from harness.options import Options
+from harness.reading import read
 from harness.retrieval.base import KnowledgeBase, folder_of, load_base
 from harness.retrievers import Shelf, answers_to, choose_retriever
 from harness.services.containment import Containment, contained
@@ -113,6 +115,7 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
             databases=database.postgres,
             redis_url=settings.redis_url,
             project=project,
+            ecs=read(options.ecs, EcsPlace)[0] if options.ecs else None,
         )
         there = way(loaded, ground)
         stack.enter_context(there.open)
@@ -135,11 +138,11 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
 
 
 def _containment(options: Options, settings: Settings) -> Containment:
-    if options.compose is None:
+    if not options.distant:
         return contained(options.isolation, services=(settings.database_url, settings.redis_url))
     if options.isolation != "auto":
-        cure = "let the compose file say what its services may: read_only, cap_drop, networks, user"
-        raise InputError(f"--isolation {options.isolation} is for processes, and the target is compose", cure=cure)
+        cure = "let the compose file, or the task, say what its containers may: read_only, cap_drop, networks, user"
+        raise InputError(f"--isolation {options.isolation} is for processes, not for containers", cure=cure)
     return Containment(containers=True)
 
 

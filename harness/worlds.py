@@ -66,7 +66,7 @@ def world_of(loaded: LoadedScenario, options: Options, settings: Settings, made:
         folder=logs,
         supervisor=supervisor,
         clock_origin=clock.origin_s,
-        max_s=_longest_s(spec),
+        max_s=_longest_s(spec, made.way.delivery_s),
         scenario_folder=loaded.file.parent,
     )
     return World(
@@ -74,12 +74,11 @@ def world_of(loaded: LoadedScenario, options: Options, settings: Settings, made:
         scenario=spec,
         clock=clock,
         services=partial(made.database.running, supervisor, made.recorder, made.stream),
-        machine=MemoryMachine if options.compose else partial(watched_machine, *watched, clock.now),
+        machine=MemoryMachine if options.distant else partial(watched_machine, *watched, clock.now),
         target=made.way.target,
         load=load,
         faults=tuple(
-            fault(one, target=made.way.app, patched=_patcher(loaded), waiting=made.way.app.waiting)
-            for one in spec.method
+            fault(one, target=made.way.app, patched=_patcher(loaded), waiting=made.way.waiting) for one in spec.method
         ),
         retriever=made.retriever,
         fixer=made.fixer,
@@ -87,6 +86,7 @@ def world_of(loaded: LoadedScenario, options: Options, settings: Settings, made:
         guard=apply,
         review=review,
         permit=made.way.permit,
+        delivery_s=made.way.delivery_s,
         withdraw=options.withdraw,
         secrets=secrets_in(os.environ),
         leaks=partial(leaked, needles=_needles(loaded)),
@@ -115,12 +115,12 @@ def _keep(folder: Path, number: int, prompt: str) -> None:
         file.write(prompt.encode(errors="replace"))
 
 
-def _longest_s(spec: Scenario) -> float:
+def _longest_s(spec: Scenario, delivery_s: float) -> float:
     """Longer than any trial of the scenario: by then the generator ends by itself, come what may."""
     steady, recovery = spec.steady_state, spec.recovery
     before = steady.warmup_s + 3 * steady.hold_s + max((fault.at_s for fault in spec.method), default=0.0)
     outage = recovery.bite_within_s + spec.detection.within_s + spec.detection.gather_s + recovery.horizon_s
-    deliveries = (2 * spec.budget.attempts + 1) * spec.delivery_s
+    deliveries = (2 * spec.budget.attempts + 2) * delivery_s
     return before + outage + recovery.observe_s + deliveries + _LOAD_MARGIN_S
 
 

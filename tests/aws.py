@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import struct
 import threading
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-Answer = Callable[[str, dict[str, Any]], tuple[int, dict[str, Any]]]
-"""From an operation and what it was given to a status and a body."""
+Answer = Callable[[str, dict[str, Any]], tuple[int, dict[str, Any] | bytes]]
+"""From an operation and what it was given to a status and a body; bytes are a stream of events."""
 
 
 @contextmanager
@@ -24,9 +26,11 @@ def served(service: str, answer: Answer, monkeypatch: pytest.MonkeyPatch) -> Ite
             operation = self.headers["X-Amz-Target"].rpartition(".")[2]
             given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             status, told = answer(operation, given)
-            body = json.dumps(told).encode()
+            streamed = isinstance(told, bytes)
+            body = told if isinstance(told, bytes) else json.dumps(told).encode()
             self.send_response(status)
-            self.send_header("Content-Type", "application/x-amz-json-1.1")
+            kind = "vnd.amazon.eventstream" if streamed else "x-amz-json-1.1"
+            self.send_header("Content-Type", f"application/{kind}")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -47,3 +51,20 @@ def served(service: str, answer: Answer, monkeypatch: pytest.MonkeyPatch) -> Ite
             monkeypatch.setenv(name, value)
         yield
         server.shutdown()
+
+
+def event_stream(events: Iterable[tuple[str, dict[str, Any]]]) -> bytes:
+    """Events by kind, as AWS frames them: https://smithy.io/2.0/aws/amazon-eventstream.html."""
+    return b"".join(_frame({":message-type": "event", ":event-type": kind}, body) for kind, body in events)
+
+
+def _frame(headers: dict[str, str], body: dict[str, Any]) -> bytes:
+    text = 7  # the type of a header's value
+    packed = b"".join(
+        struct.pack(f"!B{len(name)}sBH{len(value)}s", len(name), name.encode(), text, len(value), value.encode())
+        for name, value in headers.items()
+    )
+    payload = json.dumps(body).encode()
+    prelude = struct.pack("!II", 16 + len(packed) + len(payload), len(packed))
+    message = prelude + struct.pack("!I", zlib.crc32(prelude)) + packed + payload
+    return message + struct.pack("!I", zlib.crc32(message))

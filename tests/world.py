@@ -273,6 +273,7 @@ class Simulation:
             guard=apply,
             review=self.review,
             permit=self.permit,
+            delivery_s=0.0,
             withdraw=self.withdraw,
             secrets=frozenset({SECRET}),
             leaks=self.leaks,

@@ -56,8 +56,8 @@ from harness.sinks.journal import verdict_json
     "--target",
     default="process",
     show_default=True,
-    metavar="process|compose[:FILE]",
-    help="Where the app runs: as processes of this machine, or in containers, of ./docker-compose.yml or FILE.",
+    metavar="process|compose[:FILE]|ecs:FILE",
+    help="Where the app runs: as processes of this machine, in containers of ./docker-compose.yml or FILE, or on ECS.",
 )
 @click.option("--alert", is_flag=True, help="Tell Slack and PagerDuty, as the environment says.")
 @click.option("--no-track", is_flag=True, help="Leave MLflow out.")
@@ -88,6 +88,7 @@ def command(
       harness run scenarios/upstream_latency.yml --fixer reference --seed 7
       harness run scenarios/pool_exhaustion.yml --fixer noop --json > verdict.json
       harness run scenarios/pool_exhaustion.yml --target compose
+      harness run my/scenario.yml --target ecs:my/staging.yml
     """
     verdict = run(
         scenario,
@@ -102,7 +103,7 @@ def command(
         min_confidence=min_confidence,
         withdraw=withdraw,
         isolation=isolation,
-        compose=_compose_file(target),
+        **_place(target),
         alert=alert,
         track=not no_track,
         console=True,
@@ -112,11 +113,12 @@ def command(
     click.get_current_context().exit(verdict.outcome.exit_code)
 
 
-def _compose_file(target: str) -> Path | None:
-    """None: no containers. InputError where the target is unknown."""
+def _place(target: str) -> dict[str, Path]:
+    """By which file the app runs elsewhere; empty: here, as processes. InputError where the target is unknown."""
     kind, _, file = target.partition(":")
     if target == "process":
-        return None
-    if kind != "compose":
-        raise InputError(f"--target {target}: there is no such target", cure="use process, compose or compose:FILE")
-    return Path(file or "docker-compose.yml")
+        return {}
+    if kind == "compose" or (kind == "ecs" and file):
+        return {kind: Path(file or "docker-compose.yml")}
+    cure = "use process, compose, compose:FILE or ecs:FILE"
+    raise InputError(f"--target {target}: there is no such target", cure=cure)

@@ -103,7 +103,7 @@ def _attempt(
 
 def _deploy(watch: Watch, incident: Incident, attempt: Attempt, tree: SourceTree) -> Attempt:
     world, before = watch.world, _bad_share(watch.windows[-_WORSE_WINDOWS:])
-    message, timeout_s = _message(incident, attempt), _DEPLOY_TIMEOUT_S + world.scenario.delivery_s
+    message, timeout_s = _message(incident, attempt), _DEPLOY_TIMEOUT_S + world.delivery_s
     watch.phase("deploy")
     try:
         deployment = watch.must(
@@ -135,7 +135,7 @@ def _observe(watch: Watch, incident: Incident, attempt: Attempt, *, before: floa
         return replace(attempt, outcome="recovered", reason=f"{recovery.consecutive} good windows in a row")
     reason = _what_is_still_wrong(watch, since_s) + (", more than before" if worse() else "")
     watch.phase("rollback")
-    timeout_s = _DEPLOY_TIMEOUT_S + world.scenario.delivery_s
+    timeout_s = _DEPLOY_TIMEOUT_S + world.delivery_s
     back = watch.must(world.target.rollback, timeout_s=timeout_s, what="the rollback")
     at_s, number = world.clock.now(), attempt.number
     world.emit(RolledBack(at_s=at_s, incident_id=incident.id, attempt=number, deployment=back, reason=reason))

@@ -30,7 +30,8 @@ def inject(watch: Watch, stack: ExitStack, endpoints: Endpoints) -> tuple[float,
             watch.pump(0.0)  # what the app has logged up to here is no signal
             injected_s = watch.armed_s = clock.now()
         switch_on = partial(stack.enter_context, fault.active(endpoints))
-        active.append(watch.must(switch_on, timeout_s=_FAULT_TIMEOUT_S, what=f"the injection of {fault.kind}"))
+        timeout_s = _FAULT_TIMEOUT_S + world.delivery_s  # a bad release is delivered, too
+        active.append(watch.must(switch_on, timeout_s=timeout_s, what=f"the injection of {fault.kind}"))
     if injected_s is None:  # a control in which nothing goes wrong
         injected_s = watch.armed_s = clock.now()
     kinds = tuple(fault.kind for fault in world.faults)

@@ -233,7 +233,7 @@ def _withdraw(watch: Watch) -> None:
     """Take the fix away while the fault is on: the harm must come back, else the fault was no longer there."""
     world = watch.world
     watch.phase("withdraw")
-    timeout_s = _ROLLBACK_TIMEOUT_S + world.scenario.delivery_s
+    timeout_s = _ROLLBACK_TIMEOUT_S + world.delivery_s
     watch.must(world.target.rollback, timeout_s=timeout_s, what="the withdrawal of the fix")
     since_s = world.clock.now()
     watch.until(lambda: bool(what_breaks(watch, since_s)), world.scenario.recovery.bite_within_s)

@@ -32,6 +32,7 @@ class World:
     guard: Callable[[SourceTree, Fix], SourceTree]  # the tree with the fix in it, or FixRefused
     review: Callable[[SourceTree, SourceTree], tuple[Flag, ...]]  # what speaks against the second tree, vetoes first
     permit: Callable[[Incident, Attempt], None] | None  # may this one go live? FixRefused. None: nobody is asked
+    delivery_s: float  # what a deployment may take longer than one by our own hand
     withdraw: bool  # after the checks: take the fix away again, and see whether the harm comes back
     secrets: frozenset[str]  # of our own environment: nobody is told
     leaks: Callable[[Offer], Sequence[Leak]]  # where the answer stands in what a fixer is about to get

@@ -21,6 +21,7 @@ from tests.aws import served
 ROOT = Path(__file__).resolve().parents[2]
 TASK = json.loads((ROOT / "deploy/aws/task-definition.json").read_text(encoding="utf-8"))
 ARN = "arn:aws:ecs:us-east-1:000000000000:task-definition/cream-task"
+WHERE = {"launchType": "FARGATE", "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}}
 CLUSTER, SERVICE = "creamandonion", "cream-task-service"
 
 
@@ -34,6 +35,9 @@ class Ecs:
     failed: str = ""
     looks: int = 0  # at the present deployment
     refused: str = ""  # the operation that is not allowed
+    exit_code: int | None = 0  # of a task that is run by itself; None: it goes on
+    started: list[dict[str, Any]] = field(default_factory=list)
+    full: bool = False  # there is no room for another task
     asked: list[str] = field(default_factory=list)
 
     def answer(self, operation: str, given: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -45,6 +49,9 @@ class Ecs:
             "DescribeTaskDefinition": self.definition,
             "RegisterTaskDefinition": self.register,
             "UpdateService": self.update,
+            "RunTask": self.run,
+            "DescribeTasks": self.tasks,
+            "StopTask": lambda _: {"task": {}},
         }
         return 200, handlers[operation](given)
 
@@ -59,7 +66,7 @@ class Ecs:
         deployments = [self.deployment("PRIMARY", self.serves, state if state != "FAILED" else "IN_PROGRESS")]
         if self.failed:
             deployments.append(self.deployment("ACTIVE", self.failed, "FAILED"))
-        service = {"serviceName": SERVICE, "status": "ACTIVE", "taskDefinition": self.serves}
+        service = {"serviceName": SERVICE, "status": "ACTIVE", "taskDefinition": self.serves, **WHERE}
         return {"services": [{**service, "deployments": deployments}], "failures": []}
 
     def deployment(self, status: str, revision: str, state: str) -> dict[str, Any]:
@@ -70,7 +77,9 @@ class Ecs:
 
     def definition(self, given: dict[str, Any]) -> dict[str, Any]:
         told = {"taskDefinitionArn": given["taskDefinition"], "status": "ACTIVE", "compatibilities": ["FARGATE"]}
-        return {"taskDefinition": {**self.revisions[given["taskDefinition"]], **told}}
+        arn = given["taskDefinition"]
+        arn = arn if arn.startswith("arn:") else f"{ARN}:{arn.partition(':')[2]}"
+        return {"taskDefinition": {**self.revisions[arn], **told, "taskDefinitionArn": arn}}
 
     def register(self, given: dict[str, Any]) -> dict[str, Any]:
         arn = f"{ARN}:{len(self.revisions) + 1}"
@@ -80,6 +89,19 @@ class Ecs:
     def update(self, given: dict[str, Any]) -> dict[str, Any]:
         self.serves, self.looks, self.failed = given["taskDefinition"], 0, ""
         return {"service": {"serviceName": given["service"]}}
+
+    def run(self, given: dict[str, Any]) -> dict[str, Any]:
+        self.started.append(given)
+        if self.full:
+            return {"tasks": [], "failures": [{"reason": "RESOURCE:MEMORY"}]}
+        return {"tasks": [{"taskArn": "arn:aws:ecs:us-east-1:000000000000:task/creamandonion/0a1b"}], "failures": []}
+
+    def tasks(self, given: dict[str, Any]) -> dict[str, Any]:
+        self.looks += 1
+        if self.exit_code is None or self.looks % 3:
+            return {"tasks": [{"lastStatus": "RUNNING", "containers": []}]}
+        containers = [{"name": "postgres"}, {"name": "web", "exitCode": self.exit_code}]
+        return {"tasks": [{"lastStatus": "STOPPED", "stoppedReason": "it exited", "containers": containers}]}
 
 
 @pytest.fixture
@@ -129,6 +151,40 @@ def test_the_way_back_is_a_deployment_too(ecs: Ecs) -> None:
     assert ecs.serves == f"{ARN}:1"
 
 
+def test_variables_are_set_where_an_image_is(ecs: Ecs) -> None:
+    service().register({"web": "x"}, {"PORT": "9000", "POOL_SIZE": "2"})
+    web, postgres, *_ = ecs.revisions[f"{ARN}:2"]["containerDefinitions"]
+    env = {pair["name"]: pair["value"] for pair in web["environment"]}
+    assert (env["PORT"], env["POOL_SIZE"], env["COOKIE_SECURE"]) == ("9000", "2", "true")
+    assert postgres == {each["name"]: each for each in TASK["containerDefinitions"]}["postgres"]
+    assert ecs.serves == f"{ARN}:1"
+
+
+def test_a_command_is_run_where_the_service_runs(ecs: Ecs) -> None:
+    service().run(f"{ARN}:1", "web", ["alembic", "upgrade", "head"])
+    overrides = {"containerOverrides": [{"name": "web", "command": ["alembic", "upgrade", "head"]}]}
+    (started,) = ecs.started
+    assert started.pop("clientToken")
+    assert started == {"cluster": CLUSTER, "taskDefinition": f"{ARN}:1", "overrides": overrides, **WHERE}
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "said"),
+    [(3, "ended with 3: it exited"), (None, "did not end within 0.2 s")],
+)
+def test_a_command_that_fails_is_told(ecs: Ecs, exit_code: int | None, said: str) -> None:
+    ecs.exit_code = exit_code
+    with pytest.raises(TargetNotReady, match=rf"`alembic` in the container web {said}"):
+        service(patience_s=0.2).run(f"{ARN}:1", "web", ["alembic"])
+    assert ("StopTask" in ecs.asked) is (exit_code is None)
+
+
+def test_a_command_for_which_there_is_no_room_is_told(ecs: Ecs) -> None:
+    ecs.full = True
+    with pytest.raises(ServiceUnavailable, match="RESOURCE:MEMORY"):
+        service().run(f"{ARN}:1", "web", ["alembic"])
+
+
 def test_an_unknown_container_changes_nothing(ecs: Ecs) -> None:
     with pytest.raises(InputError, match="no container shop") as raised:
         service().deploy({"shop": "x"})
@@ -153,7 +209,9 @@ def test_what_aws_refuses_is_told_in_its_words(ecs: Ecs, operation: str) -> None
     ("words", "code", "said"),
     [
         (["--image", "web=registry/shop:2"], 0, "cream-task:2 serves"),
+        (["--revision", "cream-task:1"], 0, "cream-task:1 serves"),
         (["--image", "web"], 2, "no image is named"),
+        ([], 2, "give --image, or --revision"),
         (["--image", "shop=x"], 2, "no container shop"),
     ],
 )
