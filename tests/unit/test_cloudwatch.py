@@ -66,19 +66,21 @@ def read(tail: LiveTail, wanted: int) -> list[str]:
 
 
 def test_lines_come_as_they_are_written_and_the_rest_when_the_session_is_over(logs: Logs) -> None:
+    there = client("logs")
     now = int(time.time() * 1000) + 100  # they are written once we read
     logs.batches = [([(now, "one"), (now + 1, "two")], False), ([(now + 2, "three")], False)]
     logs.lines = [(now, "one"), (now + 1, "two"), (now + 2, "three"), (now + 2, "four"), (now + 3, "five")]
-    with LiveTail(client("logs"), GROUP, streams="web/") as tail:
+    with LiveTail(there, GROUP, streams="web/") as tail:
         assert read(tail, 5) == ["one", "two", "three", "four", "five"]
     assert {"logGroupIdentifiers": [ARN], "logStreamNamePrefixes": ["web/"]} in logs.asked
 
 
 def test_what_is_shown_in_part_is_looked_up_as_a_whole(logs: Logs) -> None:
+    there = client("logs")
     now = int(time.time() * 1000) + 100  # they are written once we read
     logs.batches = [([(now, "one")], False), ([(now + 5, "flood 7")], True), ([(now + 9, "flood 9")], True)]
     logs.lines = [(now, "one"), *((now + number, f"flood {number}") for number in range(1, 10))]
-    with LiveTail(client("logs"), GROUP) as tail:
+    with LiveTail(there, GROUP) as tail:
         assert read(tail, 10) == ["one", *(f"flood {number}" for number in range(1, 10))]
 
 
