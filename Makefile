@@ -48,10 +48,11 @@ schema: $(VENV)/installed     ## scenarios/schema.json, which editors complete f
 	$(BIN)/harness validate --schema > scenarios/schema.json
 
 PIN := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
-lock: $(VENV)/installed         ## pin all dependencies anew, after a change of pyproject.toml or deploy/*/*.in
+lock: $(VENV)/installed         ## pin all dependencies anew, after a change of pyproject.toml or an .in file
 	$(BIN)/uv $(PIN) --extra dev -o requirements.txt pyproject.toml
 	$(BIN)/uv $(PIN) --extra openai --extra dense --extra backboard --extra aws --extra alerts -c requirements.txt -o deploy/docker/harness.txt pyproject.toml
 	for name in docker/shop docker/mock_api aws/deploy; do $(BIN)/uv $(PIN) -c requirements.txt -o deploy/$$name.txt deploy/$$name.in || exit 1; done
+	$(BIN)/uv $(PIN) -o tests/containers/ministack.txt tests/containers/ministack.in
 
 $(VENV)/installed: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

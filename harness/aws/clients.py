@@ -20,7 +20,9 @@ def client(service: str, region: str | None = None) -> Any:  # noqa: ANN401 - bo
 
     try:
         made = boto3.client(service, region_name=region)
-        if is_loopback(urlsplit(made.meta.endpoint_url).hostname or ""):  # a stand-in has no names below its own, as some operations want
+        if is_loopback(
+            urlsplit(made.meta.endpoint_url).hostname or ""
+        ):  # a stand-in has no names below its own, as some operations want
             made = boto3.client(service, region_name=region, config=Config(inject_host_prefix=False))
         return made
     except NoRegionError:
