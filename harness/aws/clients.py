@@ -20,10 +20,9 @@ def client(service: str, region: str | None = None) -> Any:  # noqa: ANN401 - bo
 
     try:
         made = boto3.client(service, region_name=region)
-        if is_loopback(
-            urlsplit(made.meta.endpoint_url).hostname or ""
-        ):  # a stand-in has no names below its own, as some operations want
-            made = boto3.client(service, region_name=region, config=Config(inject_host_prefix=False))
-        return made
     except NoRegionError:
         raise InputError("no region of AWS is named", cure="set AWS_DEFAULT_REGION, or region: in the file") from None
+    if not is_loopback(urlsplit(made.meta.endpoint_url).hostname or ""):
+        return made
+    # a stand-in: it has no names below its own, as some operations want
+    return boto3.client(service, region_name=region, config=Config(inject_host_prefix=False))

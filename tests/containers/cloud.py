@@ -24,8 +24,8 @@ from tests.containers.conftest import Engine
 
 HERE = Path(__file__).parent
 CLUSTER, SERVICE, GROUP, BALANCER = "creamandonion", "shop-staging", "/ecs/shop-staging", "shop"
-TOKEN = "of-the-payment-provider"  # noqa: S105 - of a provider that lives as long as the test
-_PASSWORD = "of-a-database-for-one-test"  # noqa: S105 - the same
+TOKEN = "of-the-payment-provider"
+_PASSWORD = "of-a-database-for-one-test"
 _PATIENCE_S = 120.0
 
 
@@ -167,9 +167,8 @@ def _create(there: Cloud, addresses: Mapping[str, str]) -> None:
     )
     deadline = time.monotonic() + _PATIENCE_S
     while not there.settled() or not _ready(there.url):
-        assert time.monotonic() < deadline, json.dumps(
-            ecs.describe_services(cluster=CLUSTER, services=[SERVICE]), default=str
-        )
+        told = ecs.describe_services(cluster=CLUSTER, services=[SERVICE])["services"]
+        assert time.monotonic() < deadline, json.dumps(told, default=str)
         time.sleep(0.5)
 
 
