@@ -20,6 +20,7 @@ def run(
     retriever: str = "lexical",
     seed: int | None = None,
     results: Path | str = "results",
+    id: str | None = None,
     kb: str | None = None,
     min_confidence: float | None = None,
     learn: bool = False,
@@ -41,6 +42,7 @@ def run(
     loaded = load_scenario(Path(scenario))
     options = Options(
         results=Path(results),
+        id=id,
         fixer=fixer,
         retriever=retriever,
         seed=seed,

@@ -13,6 +13,7 @@ class Options:
     """The scenario says the rest."""
 
     results: Path
+    id: str | None = None  # the trial's, and the name of its folder; None: a new one
     fixer: str | None = None
     retriever: str = "lexical"
     seed: int | None = None

@@ -64,7 +64,7 @@ def wired(loaded: LoadedScenario, options: Options, settings: Settings, *, show:
     """A real world for one trial. InputError before anything is started; all that is started ends with the block."""
     name, reason = (options.fixer, "chosen by --fixer") if options.fixer else default_fixer(settings, options.replay)
     containment = _containment(options, settings)
-    trial_id = new_id(loaded, name)
+    trial_id = options.id or new_id(loaded, name)
     folder = options.results.resolve() / trial_id
     place = Place(results=options.results.resolve(), folder=folder, record=options.record, replay=options.replay)
     fixer = choose_fixer(name, loaded, place)

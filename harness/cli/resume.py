@@ -6,8 +6,11 @@ from pathlib import Path
 
 import click
 
+from harness.cli.sweep import carry_on
 from harness.errors import HarnessError, InputError
+from harness.experiment.manifest import PLAN, opened
 from harness.experiment.resume import resume, unfinished
+from harness.experiment.sweep import Sweep
 from harness.settings import Settings
 
 
@@ -20,19 +23,25 @@ from harness.settings import Settings
     show_default=True,
     help="Where to look for trials that were cut short, when none is named.",
 )
+@click.option("--scheduler", metavar="ADDRESS", help="Of Dask, for a sweep: run on its machines.")
 @click.option("--no-track", is_flag=True, help="Leave MLflow out.")
-def command(folders: tuple[Path, ...], results: Path, no_track: bool) -> None:
+def command(folders: tuple[Path, ...], results: Path, scheduler: str | None, no_track: bool) -> None:
     """Give a verdict and a record to each trial in FOLDERS, or in all of results/, that was cut short.
 
-    A trial whose measurement was over is judged by its journal; any other becomes INVALID. One that still runs is left
+    A sweep among FOLDERS goes on: what is missing is run, and nothing twice. A trial whose measurement was over is judged by its journal; any other becomes INVALID. One that still runs is left
     alone. To do it twice changes nothing.
 
     \b
     Examples:
       harness resume
       harness resume results/20261107-120000-pool_exhaustion-noop-7f3a
+      harness resume results/sweep
     """
     chosen, trouble = list(folders) or unfinished(results), 0
+    for folder in [each for each in chosen if (each / PLAN).exists()]:
+        chosen.remove(folder)
+        with opened(folder) as place:
+            carry_on(Sweep(place=place), scheduler)
     for folder in chosen:
         try:
             for done in resume([folder], Settings.read(), track=not no_track):
@@ -44,6 +53,6 @@ def command(folders: tuple[Path, ...], results: Path, no_track: bool) -> None:
         except HarnessError as error:
             click.echo(f"{folder.name}: {error}", err=True)
             trouble = max(trouble, error.exit_code)
-    if not chosen:
+    if not chosen and not folders:
         click.echo(f"nothing in {results}/ was cut short")
     click.get_current_context().exit(trouble)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -59,6 +60,7 @@ from harness.sinks.journal import verdict_json
     metavar="process|compose[:FILE]|ecs:FILE",
     help="Where the app runs: as processes of this machine, in containers of ./docker-compose.yml or FILE, or on ECS.",
 )
+@click.option("--id", "id_", metavar="NAME", help="Of the trial, and of its folder; without it, a new one.")
 @click.option("--alert", is_flag=True, help="Tell Slack and PagerDuty, as the environment says.")
 @click.option("--no-track", is_flag=True, help="Leave MLflow out.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as one JSON object; progress goes to stderr.")
@@ -76,6 +78,7 @@ def command(
     withdraw: bool,
     isolation: Isolation,
     target: str,
+    id_: str | None,
     alert: bool,
     no_track: bool,
     as_json: bool,
@@ -104,6 +107,7 @@ def command(
         withdraw=withdraw,
         isolation=isolation,
         **_place(target),
+        id=_named(id_),
         alert=alert,
         track=not no_track,
         console=True,
@@ -122,3 +126,9 @@ def _place(target: str) -> dict[str, Path]:
         return {kind: Path(file or "docker-compose.yml")}
     cure = "use process, compose, compose:FILE or ecs:FILE"
     raise InputError(f"--target {target}: there is no such target", cure=cure)
+
+
+def _named(name: str | None) -> str | None:
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,149}", name):
+        raise InputError(f"--id {name!r} is no name for a folder", cure="use letters, digits, and any of . _ @ -")
+    return name

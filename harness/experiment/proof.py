@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from harness.errors import InputError
+from harness.experiment.lines import append_row, read_rows
 from harness.model.verdict import Outcome
 from harness.stats.intervals import Rate, rate
 
@@ -78,29 +76,12 @@ _ROW = TypeAdapter(Row)
 
 def rows(path: Path) -> list[Row]:
     """All rows of the file, oldest first; none where there is no file. InputError names a damaged line."""
-    if not path.exists():
-        return []
-    found = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        try:
-            found.append(_ROW.validate_json(line))
-        except ValidationError as error:
-            what = error.errors(include_url=False, include_input=False)[0]["msg"]
-            raise InputError(f"{path}:{number}: no row of a proof: {what}", cure="take the line out") from None
-    return found
+    return read_rows(path, _ROW, "a proof")
 
 
 def append(path: Path, row: Row) -> None:
-    """On disk when it returns. A line that a crash cut short is cut off first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        file.seek(0)
-        whole = file.read()
-        if whole and not whole.endswith(b"\n"):
-            file.truncate(whole.rfind(b"\n") + 1)
-        file.write((json.dumps(asdict(row), ensure_ascii=False) + "\n").encode("utf-8", "replace"))
-        file.flush()
-        os.fsync(file.fileno())
+    """On disk when it returns."""
+    append_row(path, asdict(row))
 
 
 def summary(found: Sequence[Row]) -> Summary:

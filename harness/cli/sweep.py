@@ -1,0 +1,157 @@
+"""``harness sweep``: many trials of many fixers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from harness.errors import InputError
+from harness.experiment.manifest import begun
+from harness.experiment.results import TrialRow, counted, rows
+from harness.experiment.sweep import Progress, Sweep
+from harness.loading import scenario_files
+from harness.model.experiment import Arm, Experiment, SweepBudget
+from harness.reading import read
+from harness.stats.intervals import rate
+
+
+@click.command("sweep")
+@click.argument("scenarios", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--experiment", "file", type=click.Path(path_type=Path, dir_okay=False), help="All of this from a file.")
+@click.option("--fixer", "fixers", multiple=True, help="May be repeated; each meets all scenarios.")
+@click.option("--retriever", "retrievers", multiple=True, help="May be repeated; each goes with all fixers.")
+@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Trials of each.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the order, and of all trials."
+)
+@click.option("--name", default="sweep", show_default=True, help="Of the sweep, and of its folder in the results.")
+@click.option("--usd", type=click.FloatRange(min=0, min_open=True), help="Begin no trial once so much was spent.")
+@click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="The same, by hours of trials.")
+@click.option("--scheduler", metavar="ADDRESS", help="Of Dask: run on its machines, instead of on this one.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("results"),
+    show_default=True,
+    help="Where the sweep's folder goes.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be run, and begin nothing.")
+def command(
+    scenarios: tuple[Path, ...],
+    file: Path | None,
+    fixers: tuple[str, ...],
+    retrievers: tuple[str, ...],
+    repeats: int,
+    seed: int,
+    name: str,
+    usd: float | None,
+    hours: float | None,
+    scheduler: str | None,
+    results: Path,
+    dry_run: bool,
+) -> None:
+    """Run SCENARIOS, or all of scenarios/, against each fixer, again and again.
+
+    All fixers meet the same seeds. To call it again goes on where it stopped, also after a crash; nothing runs twice.
+
+    \b
+    Examples:
+      harness sweep --fixer noop --fixer playbook --fixer reference --repeats 3
+      harness sweep scenarios/pool_exhaustion.yml --fixer playbook --retriever none --retriever lexical --name memory
+      harness sweep --experiment experiment.yml --scheduler tcp://192.0.2.7:8786
+    """
+    if file:
+        if scenarios or fixers or retrievers:
+            raise InputError(f"{file} says what is to be run", cure="leave scenarios, --fixer and --retriever out")
+        experiment, base = read(file, Experiment)[0], file.parent
+    else:
+        experiment, base = _from_flags(scenarios, fixers, retrievers, repeats, seed, name, usd, hours), Path()
+    if dry_run:
+        _tell_plan(experiment)
+        return
+    with begun(experiment, base, results / experiment.name) as place:
+        carry_on(Sweep(place=place), scheduler)
+    click.get_current_context().exit(0 if _whole(place.folder, experiment) else 3)
+
+
+def _from_flags(
+    scenarios: tuple[Path, ...],
+    fixers: tuple[str, ...],
+    retrievers: tuple[str, ...],
+    repeats: int,
+    seed: int,
+    name: str,
+    usd: float | None,
+    hours: float | None,
+) -> Experiment:
+    if not fixers:
+        raise InputError(
+            "no fixer is named", cure="harness sweep --fixer noop --fixer playbook; harness list shows more"
+        )
+    arms = tuple(Arm(fixer=fixer, retriever=each) for fixer in fixers for each in retrievers or ("lexical",))
+    return Experiment(
+        name=name,
+        scenarios=tuple(str(each) for each in scenario_files(scenarios)),
+        arms=arms,
+        repeats=repeats,
+        seed=seed,
+        budget=SweepBudget(usd=usd, time_s=hours * 3600 if hours else None),
+    )
+
+
+def carry_on(sweep: Sweep, scheduler: str | None) -> None:
+    """Run what is missing, and tell of each trial as it ends; then of all."""
+    experiment = sweep.place.manifest.experiment
+    missing = len(sweep.missing())
+    click.echo(f"{sweep.folder}: {missing} trials to run", err=True)
+    for progress in sweep.run(scheduler) if missing else ():
+        click.echo(_line(progress))
+    for line in _table(counted(rows(sweep.folder)), [arm.name for arm in experiment.arms]):
+        click.echo(line)
+
+
+def _line(progress: Progress) -> str:
+    width = len(str(progress.of))
+    count = f"[{progress.done:>{width}}/{progress.of}]"
+    left = "" if progress.left_s is None else f", {_duration(progress.left_s)} left"
+    if progress.row is None:
+        return f"{count} {progress.told}{left}"
+    row = progress.row
+    return f"{count} {row.scenario} {row.arm} seed {row.seed}: {row.outcome} by {row.rule} ({row.wall_s:.0f} s{left})"
+
+
+def _duration(seconds: float) -> str:
+    """Such as 40 s, 12 min, 3 h 20 min."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _table(found: Iterable[TrialRow], arms: list[str]) -> list[str]:
+    """A line an arm: what it did right, with a 95 % interval, and what could not be measured."""
+    found = list(found)
+    lines = []
+    for arm in arms:
+        of_arm = [row for row in found if row.arm == arm]
+        measured = [row for row in of_arm if row.measured]
+        right = rate(sum(row.good for row in measured), len(measured))
+        invalid = len(of_arm) - len(measured)
+        lines.append(f"{arm:32} right {right}" + (f", {invalid} INVALID" if invalid else ""))
+    return lines
+
+
+def _tell_plan(experiment: Experiment) -> None:
+    count = len(experiment.scenarios) * len(experiment.arms) * experiment.repeats
+    click.echo(f"{count} trials: {len(experiment.scenarios)} scenarios, {experiment.repeats} repeats of each arm:")
+    for arm in experiment.arms:
+        click.echo(f"  {arm.name}")
+    click.echo(f"about {_duration(count * 75.0)} on one machine, at 75 s a trial")
+
+
+def _whole(folder: Path, experiment: Experiment) -> bool:
+    """Whether every trial that was wanted could be measured."""
+    wanted = len(experiment.scenarios) * len(experiment.arms) * experiment.repeats
+    return sum(row.measured for row in counted(rows(folder))) == wanted

@@ -1,0 +1,163 @@
+"""Where the trials of a sweep run: on this machine, or on all that a Dask scheduler knows. One trial at a time on each.
+
+See https://distributed.dask.org/en/stable/resources.html: a worker that may run trials was started with
+``--resources trial=1``, in a checkout of the same version.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import InputError, MeasurementError
+from harness.experiment.lanes import Lane
+from harness.experiment.plan import Cell
+from harness.loading import load_scenario
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+SLOT = "trial"
+_CONNECT_S = 20.0
+_MOST_BYTES = 50_000_000  # of a trial's folder that is fetched from another machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One trial, as a machine is told. Paths count from where its harness runs; ``mark`` is a file of the sweep's."""
+
+    cell: Cell
+    id: str
+    scenario: str
+    scenario_hash: str
+    results: str
+    mark: str
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """``packed`` is the trial's folder as a tar file, where it is on another machine."""
+
+    verdict: dict[str, Any]
+    wall_s: float
+    packed: bytes = b""
+
+
+class Machines:
+    """An open Dask client."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def slots(self) -> int:
+        """How many trials may run at once. InputError where no worker may run any."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        found = sum(int(worker["resources"].get(SLOT, 0)) for worker in workers)
+        if not found:
+            cure = "start one in a checkout of this version: dask worker ADDRESS --nthreads 1 --resources trial=1"
+            raise InputError("the scheduler knows no machine that may run trials", cure=cure)
+        return found
+
+    def begin(self, order: Order) -> Future:
+        """``run`` on a machine that is free, or becomes free."""
+        return self._client.submit(run, order, key=order.id, resources={SLOT: 1}, retries=0, pure=False)
+
+    def ended(self, running: Sequence[Future]) -> list[Future]:
+        """Waits until one of them has ended; all that have."""
+        from distributed import wait  # noqa: PLC0415 - takes a second to import
+
+        return list(wait(running, return_when="FIRST_COMPLETED").done)
+
+    def stop(self) -> None:
+        """Trials that run are interrupted, and say so in their journals."""
+        with suppress(Exception):  # a scheduler that is gone has nothing to stop
+            self._client.run(stop_all)
+
+
+@contextmanager
+def machines(scheduler: str | None) -> Iterator[Machines]:
+    """This one without a ``scheduler``, else those that it knows. InputError where it cannot be reached."""
+    from distributed import Client, LocalCluster  # noqa: PLC0415 - takes a second to import
+
+    if scheduler:
+        try:
+            client = Client(scheduler, timeout=_CONNECT_S, set_as_default=False)
+        except (OSError, ValueError) as error:
+            cure = "start it: dask scheduler; its address is tcp://HOST:8786"
+            raise InputError(f"no scheduler answers at {scheduler}: {error}", cure=cure) from None
+        with client:
+            yield Machines(client)
+        return
+    local = LocalCluster(
+        n_workers=1,
+        threads_per_worker=1,
+        processes=False,
+        dashboard_address=None,
+        resources={SLOT: 1},
+        memory_limit=0,
+        silence_logs=50,
+        set_as_default=False,
+    )
+    with local, Client(local, set_as_default=False) as client:
+        yield Machines(client)
+
+
+_running: dict[str, Lane] = {}
+_lock = threading.Lock()
+
+
+def run(order: Order) -> Done:
+    """On the machine that is to do it. MeasurementError where its checkout has another scenario, or gave no verdict."""
+    try:
+        loaded = load_scenario(Path(order.scenario))
+    except InputError as error:
+        raise MeasurementError(f"here, {error.message}", cure=error.cure) from None
+    if loaded.hash != order.scenario_hash:
+        cure = "check the same commit out on every machine"
+        raise MeasurementError(f"here, {order.scenario} is another version of the scenario", cure=cure)
+    lane, cell, started = Lane(results=Path(order.results)), order.cell, time.monotonic()
+    words = [order.scenario, "--fixer", cell.arm.fixer, "--retriever", cell.arm.retriever, "--seed", str(cell.seed)]
+    with _lock:
+        _running[order.id] = lane
+    try:
+        ran = lane.run(*words, "--id", order.id, "--no-track", *order.options)
+    finally:
+        with _lock:
+            del _running[order.id]
+    elsewhere = not Path(order.mark).exists()
+    packed = _packed(Path(order.results) / order.id) if elsewhere else b""
+    return Done(verdict=ran.verdict, wall_s=time.monotonic() - started, packed=packed)
+
+
+def stop_all() -> None:
+    """On each machine."""
+    with _lock:
+        lanes = list(_running.values())
+    for lane in lanes:
+        lane.stop()
+
+
+def _packed(folder: Path) -> bytes:
+    """The folder, without what is too large: journals first."""
+    made, left = io.BytesIO(), _MOST_BYTES
+    with tarfile.open(fileobj=made, mode="w:gz") as tar:
+        files = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: len(path.parts))
+        for path in files:
+            if path.stat().st_size <= left and not path.is_symlink():
+                left -= path.stat().st_size
+                tar.add(path, path.relative_to(folder.parent))
+    return made.getvalue()
+
+
+def unpack(packed: bytes, results: Path) -> None:
+    """What came from another machine; no name leads out of ``results``."""
+    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
+        tar.extractall(results, filter="data")

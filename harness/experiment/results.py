@@ -1,0 +1,135 @@
+"""What came of the trials of a sweep: a row each, in a file that only grows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from harness.experiment.lines import append_row, read_rows
+from harness.experiment.plan import Cell
+from harness.model.verdict import Outcome
+
+FILE = "trials.jsonl"  # in the sweep's folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRow:
+    """One trial, as far as comparisons need it; times in seconds from the fault on, None: it did not happen.
+
+    ``cell`` is empty for a trial that no sweep has run. ``wall_s`` is what the trial took as a whole.
+    """
+
+    trial: str
+    cell: str
+    scenario: str
+    scenario_hash: str
+    fault_class: str
+    control: bool
+    fixer: str
+    retriever: str
+    model: str
+    seed: int
+    outcome: Outcome
+    rule: str
+    judge: str
+    commit: str
+    kb: str
+    started_at: str
+    wall_s: float
+    detect_s: float | None = None
+    propose_s: float | None = None
+    recover_s: float | None = None
+    confirm_s: float | None = None
+    censored_s: float | None = None
+    attempts: int = 0
+    confidence: float | None = None
+    retriever_confidence: float | None = None
+    combined_confidence: float | None = None
+    budget_burned: float = 0.0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    fixer_s: float = 0.0
+    usd: float | None = None
+    cohens_h: float | None = None
+    version: int = 1  # of this row's shape
+
+    @property
+    def arm(self) -> str:
+        return f"{self.fixer}@{self.retriever}"
+
+    @property
+    def measured(self) -> bool:
+        return self.outcome is not Outcome.INVALID
+
+    @property
+    def good(self) -> bool:
+        """Whether the arm did what was right: an outage healed, a control left alone."""
+        return self.outcome in (Outcome.HEALED, Outcome.LEFT_ALONE)
+
+
+_ROW = TypeAdapter(TrialRow)
+
+
+def rows(folder: Path) -> list[TrialRow]:
+    """Those of a sweep, oldest first. InputError names a damaged line."""
+    return read_rows(folder / FILE, _ROW, "a sweep")
+
+
+def append(folder: Path, row: TrialRow) -> None:
+    """On disk when it returns."""
+    append_row(folder / FILE, asdict(row))
+
+
+def row_of(
+    verdict: Mapping[str, Any], *, cell: Cell | None, fault_class: str, control: bool, wall_s: float
+) -> TrialRow:
+    """From ``verdict.json``. In a sweep the fixer has the name that the sweep gave it, else its own."""
+    trial, times, cost = verdict["trial"], verdict["times"], verdict["cost"]
+    return TrialRow(
+        trial=trial["id"],
+        cell=cell.key if cell else "",
+        scenario=trial["scenario"],
+        scenario_hash=trial["scenario_hash"],
+        fault_class=fault_class,
+        control=control,
+        fixer=cell.arm.fixer if cell else trial["fixer"],
+        retriever=trial["retriever"],
+        model=trial["model"],
+        seed=trial["seed"],
+        outcome=Outcome(verdict["outcome"]),
+        rule=verdict["rule"],
+        judge=verdict["judge"],
+        commit=trial["commit"],
+        kb=trial["kb"],
+        started_at=trial["started_at"],
+        wall_s=round(wall_s, 1),
+        detect_s=times["detect_s"],
+        propose_s=times["propose_s"],
+        recover_s=times["recover_s"],
+        confirm_s=times["confirm_s"],
+        censored_s=times["censored_s"],
+        attempts=len(verdict["attempts"]),
+        confidence=verdict["confidence"],
+        retriever_confidence=verdict["retriever_confidence"],
+        combined_confidence=verdict["combined_confidence"],
+        budget_burned=verdict["error_budget_burned"],
+        tokens_in=cost["tokens_in"],
+        tokens_out=cost["tokens_out"],
+        fixer_s=cost["seconds"],
+        usd=cost["usd"],
+        cohens_h=(verdict["efficacy"] or {}).get("cohens_h"),
+    )
+
+
+def counted(found: Sequence[TrialRow]) -> list[TrialRow]:
+    """Of each cell the trial that counts: the first that could be measured, else the last."""
+    chosen: dict[str, TrialRow] = {}
+    for row in found:
+        known = chosen.get(row.cell)
+        if known is None or not known.measured:
+            chosen[row.cell] = row
+    return list(chosen.values())

@@ -1,0 +1,168 @@
+"""Many trials of many arms, each once, whatever happens meanwhile: a sweep goes on from what its folder holds."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import HarnessError, MeasurementError
+from harness.experiment.machines import Done, Machines, Order, machines, unpack
+from harness.experiment.manifest import Opened
+from harness.experiment.plan import Cell, cells
+from harness.experiment.results import TrialRow, append, row_of, rows
+from harness.experiment.resume import ended
+from harness.model.event import TrialEnded
+from harness.sinks.journal import EVENTS, VERDICT, verdict_json
+
+if TYPE_CHECKING:
+    from distributed import Future
+
+_FAILURES = 3  # trials without a verdict, one after the other: then the machine is at fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """After each trial; ``left_s`` is what the rest may take, None: nobody knows yet."""
+
+    row: TrialRow | None
+    done: int
+    of: int
+    left_s: float | None
+    told: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """What is to be done in an open folder."""
+
+    place: Opened
+
+    @property
+    def folder(self) -> Path:
+        return self.place.folder
+
+    def missing(self) -> list[Cell]:
+        """In order: cells without a trial that could be measured, unless all retries were used."""
+        found = rows(self.folder)
+        measured = {row.cell for row in found if row.measured}
+        tries = Counter(row.cell for row in found)
+        most = 1 + self.place.manifest.experiment.retries
+        wanted = cells(self.place.manifest.experiment, self.place.scenarios)
+        return [cell for cell in wanted if cell.key not in measured and tries[cell.key] < most]
+
+    def run(self, scheduler: str | None = None, options: Sequence[str] = ()) -> Iterator[Progress]:
+        """Runs what is missing. InputError, MeasurementError. Ctrl-C ends the trials that run; the next call goes on.
+
+        Trials that a crash has left are judged first, by their journals.
+        """
+        for row in self._adopted():
+            append(self.folder, row)
+        with machines(scheduler) as there:
+            yield from self._run(there, tuple(options))
+
+    def _run(self, there: Machines, options: tuple[str, ...]) -> Iterator[Progress]:
+        todo, slots = deque(self.missing()), there.slots()
+        running: dict[Future, Cell] = {}
+        failures, stopped = 0, ""
+        try:
+            while True:
+                stopped = stopped or self._spent()
+                while todo and not stopped and len(running) < slots:
+                    cell = todo.popleft()
+                    running[there.begin(self._order(cell, options))] = cell
+                if not running:
+                    break
+                for future in there.ended([*running]):
+                    cell = running.pop(future)
+                    row = self._taken(future, cell)
+                    failures = 0 if isinstance(row, TrialRow) else failures + 1
+                    if isinstance(row, MeasurementError) and failures >= _FAILURES:
+                        raise row
+                    if not (isinstance(row, TrialRow) and row.measured) and self._again(cell):
+                        todo.append(cell)
+                    yield self._progress(row, len(todo) + len(running), slots)
+        finally:
+            if running:
+                there.stop()
+        if stopped:
+            yield self._progress(None, len(todo), slots, told=stopped)
+
+    def _taken(self, future: Future, cell: Cell) -> TrialRow | MeasurementError:
+        """The row of a trial that has ended, on disk."""
+        try:
+            done: Done = future.result()
+        except HarnessError as error:
+            return MeasurementError(f"{cell.key}: {error.message}", cure=error.cure)
+        if done.packed:
+            unpack(done.packed, self.folder)
+        row = self._row(done.verdict, cell, done.wall_s)
+        append(self.folder, row)
+        return row
+
+    def _again(self, cell: Cell) -> bool:
+        tries = sum(row.cell == cell.key for row in rows(self.folder))
+        return 0 < tries < 1 + self.place.manifest.experiment.retries
+
+    def _order(self, cell: Cell, options: tuple[str, ...]) -> Order:
+        loaded = self.place.scenarios[cell.scenario]
+        number = sum(path.is_dir() for path in self.folder.glob(f"{self._stem(cell)}-*")) + 1
+        return Order(
+            cell=cell,
+            id=f"{self._stem(cell)}-{number}",
+            scenario=str(loaded.file),
+            scenario_hash=loaded.hash,
+            results=str(self.folder),
+            mark=str(self.place.mark.resolve()),
+            options=options,
+        )
+
+    def _stem(self, cell: Cell) -> str:
+        return f"{self.place.manifest.token}-{cell.scenario}-{cell.arm.slug}-{cell.repeat}"
+
+    def _adopted(self) -> Iterator[TrialRow]:
+        """Of trials that began and have no row: a crash came between. What was cut short is INVALID."""
+        known = {row.trial for row in rows(self.folder)}
+        for cell in cells(self.place.manifest.experiment, self.place.scenarios):
+            for folder in sorted(self.folder.glob(f"{self._stem(cell)}-*")):
+                if folder.name not in known and (verdict := _verdict(folder)):
+                    took_s = max((phase["end_s"] for phase in verdict["phases"]), default=0.0)
+                    yield self._row(verdict, cell, took_s)
+
+    def _row(self, verdict: Mapping[str, Any], cell: Cell, wall_s: float) -> TrialRow:
+        metadata = self.place.scenarios[cell.scenario].spec.metadata
+        return row_of(verdict, cell=cell, fault_class=metadata.fault_class, control=metadata.control, wall_s=wall_s)
+
+    def _spent(self) -> str:
+        """Why no more trials are begun; empty: go on."""
+        budget, found = self.place.manifest.experiment.budget, rows(self.folder)
+        usd, time_s = sum(row.usd or 0.0 for row in found), sum(row.wall_s for row in found)
+        if budget.usd is not None and usd >= budget.usd:
+            return f"the budget of ${budget.usd:g} is spent: ${usd:.2f}"
+        if budget.time_s is not None and time_s >= budget.time_s:
+            return f"the budget of {budget.time_s / 3600:g} h of trials is spent"
+        return ""
+
+    def _progress(
+        self, row: TrialRow | MeasurementError | None, waiting: int, slots: int, *, told: str = ""
+    ) -> Progress:
+        found = rows(self.folder)
+        took = [each.wall_s for each in found]
+        of = len(cells(self.place.manifest.experiment, self.place.scenarios))
+        left_s = waiting * sum(took) / len(took) / slots if took else None
+        told = f"{row.message}" if isinstance(row, MeasurementError) else told
+        done = len({each.cell for each in found if each.measured})
+        return Progress(row=row if isinstance(row, TrialRow) else None, done=done, of=of, left_s=left_s, told=told)
+
+
+def _verdict(folder: Path) -> dict[str, Any] | None:
+    """What the trial's journal gives; None: it had not begun."""
+    if not (folder / EVENTS).exists():
+        return None
+    if not (folder / VERDICT).exists():
+        last = (ended(folder) or [None])[-1]
+        return json.loads(verdict_json(last.verdict)) if isinstance(last, TrialEnded) else None
+    return dict(json.loads((folder / VERDICT).read_bytes()))
