@@ -28,8 +28,8 @@ from harness.settings import Settings
 def command(folders: tuple[Path, ...], results: Path, scheduler: str | None, no_track: bool) -> None:
     """Give a verdict and a record to each trial in FOLDERS, or in all of results/, that was cut short.
 
-    A sweep among FOLDERS goes on: what is missing is run, and nothing twice. A trial whose measurement was over is judged by its journal; any other becomes INVALID. One that still runs is left
-    alone. To do it twice changes nothing.
+    A trial whose measurement was over is judged by its journal; any other becomes INVALID. One that still runs is left
+    alone. A sweep among FOLDERS goes on: what is missing is run, and nothing twice. To do it twice changes nothing.
 
     \b
     Examples:
@@ -41,7 +41,7 @@ def command(folders: tuple[Path, ...], results: Path, scheduler: str | None, no_
     for folder in [each for each in chosen if (each / PLAN).exists()]:
         chosen.remove(folder)
         with opened(folder) as place:
-            carry_on(Sweep(place=place), scheduler)
+            carry_on(Sweep(place=place), scheduler, track=not no_track)
     for folder in chosen:
         try:
             for done in resume([folder], Settings.read(), track=not no_track):

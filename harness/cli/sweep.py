@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import click
+from pydantic import ValidationError
 
 from harness.errors import InputError
 from harness.experiment.manifest import begun
@@ -23,9 +24,7 @@ from harness.stats.intervals import rate
 @click.option("--fixer", "fixers", multiple=True, help="May be repeated; each meets all scenarios.")
 @click.option("--retriever", "retrievers", multiple=True, help="May be repeated; each goes with all fixers.")
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Trials of each.")
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the order, and of all trials."
-)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of order and trials.")
 @click.option("--name", default="sweep", show_default=True, help="Of the sweep, and of its folder in the results.")
 @click.option("--usd", type=click.FloatRange(min=0, min_open=True), help="Begin no trial once so much was spent.")
 @click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="The same, by hours of trials.")
@@ -37,6 +36,7 @@ from harness.stats.intervals import rate
     show_default=True,
     help="Where the sweep's folder goes.",
 )
+@click.option("--no-track", is_flag=True, help="Leave MLflow out.")
 @click.option("--dry-run", is_flag=True, help="Show what would be run, and begin nothing.")
 def command(
     scenarios: tuple[Path, ...],
@@ -50,6 +50,7 @@ def command(
     hours: float | None,
     scheduler: str | None,
     results: Path,
+    no_track: bool,
     dry_run: bool,
 ) -> None:
     """Run SCENARIOS, or all of scenarios/, against each fixer, again and again.
@@ -72,7 +73,7 @@ def command(
         _tell_plan(experiment)
         return
     with begun(experiment, base, results / experiment.name) as place:
-        carry_on(Sweep(place=place), scheduler)
+        carry_on(Sweep(place=place), scheduler, track=not no_track)
     click.get_current_context().exit(0 if _whole(place.folder, experiment) else 3)
 
 
@@ -87,22 +88,24 @@ def _from_flags(
     hours: float | None,
 ) -> Experiment:
     if not fixers:
-        raise InputError(
-            "no fixer is named", cure="harness sweep --fixer noop --fixer playbook; harness list shows more"
+        raise InputError("no fixer is named", cure="such as --fixer noop --fixer playbook; harness list shows more")
+    try:
+        return Experiment(
+            name=name,
+            scenarios=tuple(str(each) for each in scenario_files(scenarios)),
+            arms=tuple(Arm(fixer=fixer, retriever=each) for fixer in fixers for each in retrievers or ("lexical",)),
+            repeats=repeats,
+            seed=seed,
+            budget=SweepBudget(usd=usd, time_s=hours * 3600 if hours else None),
         )
-    arms = tuple(Arm(fixer=fixer, retriever=each) for fixer in fixers for each in retrievers or ("lexical",))
-    return Experiment(
-        name=name,
-        scenarios=tuple(str(each) for each in scenario_files(scenarios)),
-        arms=arms,
-        repeats=repeats,
-        seed=seed,
-        budget=SweepBudget(usd=usd, time_s=hours * 3600 if hours else None),
-    )
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        what = f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+        raise InputError(what, cure="change the flags") from None
 
 
-def carry_on(sweep: Sweep, scheduler: str | None) -> None:
-    """Run what is missing, and tell of each trial as it ends; then of all."""
+def carry_on(sweep: Sweep, scheduler: str | None, *, track: bool) -> None:
+    """Run what is missing, and tell of each trial as it ends; then of all. MLflow gets them last: it takes seconds."""
     experiment = sweep.place.manifest.experiment
     missing = len(sweep.missing())
     click.echo(f"{sweep.folder}: {missing} trials to run", err=True)
@@ -110,6 +113,8 @@ def carry_on(sweep: Sweep, scheduler: str | None) -> None:
         click.echo(_line(progress))
     for line in _table(counted(rows(sweep.folder)), [arm.name for arm in experiment.arms]):
         click.echo(line)
+    if track and not sweep.track():
+        click.echo(f"MLflow did not take the trials, see {sweep.folder}/mlflow.log; resume tries again", err=True)
 
 
 def _line(progress: Progress) -> str:

@@ -7,6 +7,7 @@ See https://distributed.dask.org/en/stable/resources.html: a worker that may run
 from __future__ import annotations
 
 import io
+import logging
 import tarfile
 import threading
 import time
@@ -22,7 +23,7 @@ from harness.experiment.plan import Cell
 from harness.loading import load_scenario
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, SpecCluster
 
 SLOT = "trial"
 _CONNECT_S = 20.0
@@ -74,7 +75,8 @@ class Machines:
         """Waits until one of them has ended; all that have."""
         from distributed import wait  # noqa: PLC0415 - takes a second to import
 
-        return list(wait(running, return_when="FIRST_COMPLETED").done)
+        with self._client.as_current():
+            return list(wait(running, return_when="FIRST_COMPLETED").done)
 
     def stop(self) -> None:
         """Trials that run are interrupted, and say so in their journals."""
@@ -85,7 +87,7 @@ class Machines:
 @contextmanager
 def machines(scheduler: str | None) -> Iterator[Machines]:
     """This one without a ``scheduler``, else those that it knows. InputError where it cannot be reached."""
-    from distributed import Client, LocalCluster  # noqa: PLC0415 - takes a second to import
+    from distributed import Client  # noqa: PLC0415 - takes a second to import
 
     if scheduler:
         try:
@@ -96,18 +98,27 @@ def machines(scheduler: str | None) -> Iterator[Machines]:
         with client:
             yield Machines(client)
         return
-    local = LocalCluster(
-        n_workers=1,
-        threads_per_worker=1,
-        processes=False,
-        dashboard_address=None,
-        resources={SLOT: 1},
-        memory_limit=0,
-        silence_logs=50,
-        set_as_default=False,
-    )
-    with local, Client(local, set_as_default=False) as client:
+    with _here() as local, Client(local, set_as_default=False) as client:
         yield Machines(client)
+
+
+@contextmanager
+def _here() -> Iterator[SpecCluster]:
+    """Scheduler and worker as threads of this process. Nobody else can reach them."""
+    import dask  # noqa: PLC0415 - the same
+    from distributed import Scheduler, SpecCluster, Worker  # noqa: PLC0415 - the same
+
+    silent = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+    shared = {"protocol": "inproc", "dashboard": False, "dashboard_address": "127.0.0.1:0"}  # it listens anyway
+    one = {**shared, "nthreads": 1, "resources": {SLOT: 1}, "memory_limit": 0}
+    with dask.config.set(silent):
+        cluster = SpecCluster(
+            scheduler={"cls": Scheduler, "options": {**shared, "port": 0}},
+            workers={0: {"cls": Worker, "options": one}},
+            silence_logs=logging.CRITICAL,
+        )
+        with cluster:
+            yield cluster
 
 
 _running: dict[str, Lane] = {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from harness.experiment.results import TrialRow, append, row_of, rows
 from harness.experiment.resume import ended
 from harness.model.event import TrialEnded
 from harness.sinks.journal import EVENTS, VERDICT, verdict_json
+from harness.sinks.tracking import tracking_env, tracking_uri
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -90,6 +93,13 @@ class Sweep:
                 there.stop()
         if stopped:
             yield self._progress(None, len(todo), slots, told=stopped)
+
+    def track(self) -> bool:
+        """Its trials into MLflow, as far as they are not there yet, as children of one run. Whether that went well."""
+        words = ["--sweep", f"sweep-{self.place.manifest.token}", "--uri", tracking_uri(self.folder.parent)]
+        command = [sys.executable, "-P", "-m", "harness.sinks.tracking", *words, str(self.folder.resolve())]
+        with (self.folder / "mlflow.log").open("ab") as log:
+            return subprocess.run(command, stderr=log, env=tracking_env(), check=False).returncode == 0
 
     def _taken(self, future: Future, cell: Cell) -> TrialRow | MeasurementError:
         """The row of a trial that has ended, on disk."""

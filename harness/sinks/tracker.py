@@ -10,10 +10,11 @@ from datetime import datetime
 from pathlib import Path
 
 import mlflow
-from mlflow.entities import LiveSpan, Metric, Param, Run, RunTag
+from mlflow.entities import AssessmentSource, AssessmentSourceType, LiveSpan, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracing.constant import SpanAttributeKey, TraceMetadataKey
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from harness.model.event import Event, TrialEnded, TrialStarted
 from harness.model.verdict import Outcome, Trial, Verdict
@@ -46,8 +47,22 @@ class Tracker:
         self._run_of("")
         mlflow.tracing.enable()
 
-    def log(self, events: Sequence[Event], folder: Path) -> str:
-        """Log the trial of ``folder``, and return the run's id.
+    def parent(self, key: str, name: str, files: Sequence[Path]) -> str:
+        """The run of a sweep, by a key of its own, with its files as they are now: the run's id.
+
+        See https://mlflow.org/docs/latest/ml/traditional-ml/tutorials/hyperparameter-tuning/part1-child-runs/.
+        """
+        with self._alone():
+            run = self._run_of(key) or self._client.create_run(
+                self._experiment_id, tags={TRIAL_TAG: key, "kind": "sweep"}, run_name=name
+            )
+            for file in files:
+                self._client.log_artifact(run.info.run_id, str(file))
+            self._client.set_terminated(run.info.run_id)
+        return str(run.info.run_id)
+
+    def log(self, events: Sequence[Event], folder: Path, parent: str = "") -> str:
+        """Log the trial of ``folder``, and return the run's id. ``parent``: the id of the run that it is a child of.
 
         A trial that is logged already is left alone; one whose logging was cut short is completed.
         """
@@ -55,12 +70,12 @@ class Tracker:
         ended = next((event for event in events if isinstance(event, TrialEnded)), None)
         verdict = ended.verdict if ended else read_verdict(folder)
         with self._alone():
-            run = self._run_of(trial.id) or self._created(trial)
+            run = self._run_of(trial.id) or self._created(trial, parent)
             run_id = str(run.info.run_id)
             if run.info.status == "FINISHED" or (run.info.status == "KILLED" and not verdict):
                 return run_id
             self._write(run_id, trial, verdict, ended.windows if ended else tuple(read_windows(folder)))
-            self._trace(run, trial, events)
+            self._trace(run, trial, events, verdict)
             for file in artifacts(folder):
                 self._client.log_artifact(run_id, str(file), str(file.parent.relative_to(folder)).strip("."))
             end_ms = _ms(trial, max(event.at_s for event in events))
@@ -96,8 +111,9 @@ class Tracker:
         )
         return found[0] if found else None
 
-    def _created(self, trial: Trial) -> Run:
-        tags = {TRIAL_TAG: trial.id, "scenario": trial.scenario}
+    def _created(self, trial: Trial, parent: str) -> Run:
+        tags = {TRIAL_TAG: trial.id, "kind": "trial", "scenario": trial.scenario}
+        tags |= {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
         return self._client.create_run(self._experiment_id, _ms(trial, 0.0), tags, run_name=trial.id)
 
     def _write(self, run_id: str, trial: Trial, verdict: Verdict | None, windows: Sequence[Window]) -> None:
@@ -105,9 +121,10 @@ class Tracker:
         # the verdict's trial knows which model it was in the end
         facts = verdict.trial if verdict else trial
         parameters = [Param(name, str(getattr(facts, name))[:_TEXT]) for name in names]
-        tags = [RunTag("outcome", str(verdict.outcome) if verdict else INTERRUPTED)]
-        if verdict:
-            tags.append(RunTag("reason", verdict.reason[:_TEXT]))
+        told = {"outcome": str(verdict.outcome), "judge": verdict.judge, "rule": verdict.rule} if verdict else {}
+        told |= {name: str(getattr(facts, name)) for name in ("fixer", "retriever", "kb", "commit")}
+        told |= {"reason": verdict.reason} if verdict else {"outcome": INTERRUPTED}
+        tags = [RunTag(name, value[:_TEXT]) for name, value in told.items()]
         end_ms = _ms(trial, windows[-1].end_s if windows else 0.0)
         totals = [Metric(name, value, end_ms, 0) for name, value in (totals_of(verdict) if verdict else {}).items()]
         self._client.log_batch(run_id, totals, parameters, tags)
@@ -119,8 +136,11 @@ class Tracker:
         for first in range(0, len(series), _BATCH):
             self._client.log_batch(run_id, series[first : first + _BATCH])
 
-    def _trace(self, run: Run, trial: Trial, events: Sequence[Event]) -> None:
-        """A trace is linked to its run when its root ends; one that a crash left unfinished is known by its tag."""
+    def _trace(self, run: Run, trial: Trial, events: Sequence[Event], verdict: Verdict | None) -> None:
+        """A trace is linked to its run when its root ends; one that a crash left unfinished is known by its tag.
+
+        The verdict is feedback on it, so that MLflow's own views of traces and evaluations know it.
+        """
         run_id, places = run.info.run_id, [self._experiment_id]
         if self._client.search_traces(locations=places, run_id=run_id, max_results=1, include_spans=False):
             return
@@ -137,6 +157,14 @@ class Tracker:
         )
         self._client.set_tag(run_id, TRACE_TAG, live.trace_id)
         _finish(live, root, start_ns)
+        if verdict:
+            mlflow.log_feedback(
+                trace_id=live.trace_id,
+                name="verdict",
+                value=str(verdict.outcome),
+                source=AssessmentSource(source_type=AssessmentSourceType.CODE, source_id=f"judge {verdict.judge}"),
+                rationale=verdict.reason[:_TEXT],
+            )
 
 
 def _finish(live: LiveSpan, span: Span, start_ns: int) -> None:

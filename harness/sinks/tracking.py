@@ -12,14 +12,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError, InputError
 from harness.model.event import Event, TrialEnded, TrialStarted
-from harness.sinks.journal import EVENTS, event_of, write_atomically
+from harness.sinks.journal import EVENTS, VERDICT, event_of, read_events, write_atomically
 
 if TYPE_CHECKING:
     from harness.sinks.tracker import Tracker
@@ -69,26 +69,46 @@ def tracking_env() -> dict[str, str]:
 
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m harness.sinks.tracking", description=__doc__)
-    parser.add_argument("folder", type=Path, help="the result folder of a trial")
+    parser.add_argument("folder", type=Path, help="the result folder of a trial, or of a sweep")
+    parser.add_argument("--sweep", metavar="KEY", help="log all trials in the folder, as children of a run of this key")
     parser.add_argument("--follow", action="store_true", help="wait for the trial's end, or for the parent's")
     parser.add_argument("--uri", help="of the MLflow server or database")
     given = parser.parse_args(words)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     folder: Path = given.folder.resolve()
     uri = given.uri or tracking_uri(folder.parent)
+    if given.sweep:
+        return _told(folder, lambda: _track_all(folder, uri, given.sweep))
     stop = threading.Event()
     if given.follow:
         signal.signal(signal.SIGTERM, lambda *_: stop.set())  # the harness leaves: log what there is
     else:
         stop.set()
+    return _told(folder, lambda: _track(folder, uri, stop))
+
+
+def _told(folder: Path, work: Callable[[], int]) -> int:
+    """The process's code. What goes wrong is told in the log."""
     try:
-        return _track(folder, uri, stop)
+        return work()
     except HarnessError as error:
         logger.error("%s", error)  # noqa: TRY400 - it says where and what to do; a traceback would hide that
         return error.exit_code
     except Exception:
         logger.exception("trial %s was not logged", folder.name)  # the process's edge
         return 1
+
+
+def _track_all(folder: Path, uri: str, key: str) -> int:
+    """The trials of a sweep that have ended and are not logged yet. Progress goes to standard output."""
+    tracker = opened(uri, folder.parent)
+    parent = tracker.parent(key, folder.name, sorted(folder.glob("*.json*")))
+    todo = [each.parent for each in sorted(folder.glob(f"*/{VERDICT}")) if not (each.parent / TRACKED).exists()]
+    for number, trial in enumerate(todo, start=1):
+        run_id = tracker.log(list(read_events(trial)), trial, parent)
+        write_atomically(trial / TRACKED, f"{run_id}\n".encode())
+        print(f"\rMLflow: {number} of {len(todo)} trials", end="" if number < len(todo) else "\n", flush=True)
+    return 0
 
 
 def _track(folder: Path, uri: str, stop: threading.Event) -> int:
