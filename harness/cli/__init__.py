@@ -17,6 +17,7 @@ _COMMANDS = {  # name -> (module, what `harness --help` says of it)
     "run": ("harness.cli.run", "Run one trial of a scenario, from fault to verdict."),
     "demo": ("harness.cli.demo", "Run one trial with a stand-in of a model, without a key."),
     "sweep": ("harness.cli.sweep", "Run many trials of many fixers, and go on where that stopped."),
+    "compare": ("harness.cli.compare", "Tell whether one fixer is better than another."),
     "validate": ("harness.cli.validate", "Check scenario files without starting anything."),
     "resume": ("harness.cli.resume", "Give a verdict and a record to each trial that was cut short."),
     "rejudge": ("harness.cli.rejudge", "Judge the trial in a folder again by today's rules."),

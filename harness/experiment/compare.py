@@ -1,0 +1,196 @@
+"""Is the first arm better than the second? For each measure an interval, and better, worse or undecided.
+
+Trials of one scenario and seed are a pair: they met the same arrivals. Where the two have none in common, they are
+compared as they are. What was INVALID counts for nobody, and how much it could change is told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.experiment.results import TrialRow
+from harness.experiment.sides import Key, Versus
+from harness.stats.basics import LEVEL, Estimate
+from harness.stats.bootstrap import clustered, paired, stratified
+from harness.stats.paired import Decision, compare, decide, tally, unpaired_difference, with_missing
+
+_SEED = 1  # of resampling: the same page each time
+Number = Callable[[TrialRow], float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """``difference`` is first less second. ``method`` says where the interval is from, ``n`` counts pairs or trials."""
+
+    name: str
+    unit: str
+    first: float
+    second: float
+    difference: Estimate
+    decision: Decision
+    method: str
+    n: int
+    scenario: str = ""  # empty: of all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """``right`` decides; the rest is told. ``whatever``: INVALID trials, however they had come out, change nothing."""
+
+    name: str
+    right: Measure
+    others: tuple[Measure, ...]
+    by_scenario: tuple[Measure, ...]
+    pairs: int  # 0: the two are not paired
+    left_out: int  # trials without a partner
+    invalid: tuple[int, int]
+    at_worst: Decision
+    at_best: Decision
+    rule_changes: tuple[tuple[str, int, int], ...]  # what decided, how often in the first and in the second
+
+    @property
+    def regressed(self) -> bool:
+        return self.right.decision == "worse" or any(
+            each.name == "recover_s" and each.decision == "worse" for each in self.others
+        )
+
+
+def report(given: Versus) -> Report:
+    """All measures, over all scenarios that both met and for each of them."""
+    scenarios = sorted({name for name, _ in given.first} & {name for name, _ in given.second})
+    first, second = (
+        {key: row for key, row in side.items() if key[0] in scenarios} for side in (given.first, given.second)
+    )
+    keys = [key for key in first if key in second]
+    bounds = with_missing((_outcome(first.get(key)), _outcome(second.get(key))) for key in keys)
+    right = _right(first, second, keys, LEVEL)
+    others = [_numbers(name, unit, number, first, second) for name, unit, number in _measures(first, second)]
+    strict = 1 - (1 - LEVEL) / len(scenarios)
+    return Report(
+        name=given.name,
+        right=right,
+        others=tuple(each for each in others if each),
+        by_scenario=tuple(_of_scenario(name, first, second, strict) for name in scenarios),
+        pairs=len(keys),
+        left_out=len(first) + len(second) - 2 * len(keys),
+        invalid=(_invalid(first), _invalid(second)),
+        at_worst=bounds.against.decision if keys else "undecided",
+        at_best=bounds.in_favour.decision if keys else "undecided",
+        rule_changes=_rules(first, second),
+    )
+
+
+def _of_scenario(name: str, first: Mapping[Key, TrialRow], second: Mapping[Key, TrialRow], level: float) -> Measure:
+    """Intervals that hold for all scenarios together (C. Bonferroni, 1936): so many looks find something by chance."""
+    a, b = ({key: row for key, row in side.items() if key[0] == name} for side in (first, second))
+    made = _right(a, b, [key for key in a if key in b], level)
+    return Measure(**{field: getattr(made, field) for field in made.__slots__} | {"scenario": name})
+
+
+def _right(first: Mapping[Key, TrialRow], second: Mapping[Key, TrialRow], keys: Sequence[Key], level: float) -> Measure:
+    """The share of trials in which the right was done: an outage healed, a control left alone."""
+    pairs = [(first[key], second[key]) for key in keys if first[key].measured and second[key].measured]
+    if keys:
+        told = compare(tally((a.good, b.good) for a, b in pairs), level=level)
+        difference, decision, n, method = told.difference, told.decision, len(pairs), "pairs, Newcombe"
+        of_first, of_second = [a for a, _ in pairs], [b for _, b in pairs]
+    else:
+        of_first, of_second = ([row for row in side.values() if row.measured] for side in (first, second))
+        hits = sum(row.good for row in of_first), sum(row.good for row in of_second)
+        difference = unpaired_difference(hits[0], len(of_first), hits[1], len(of_second), level)
+        decision, n, method = decide(difference), len(of_first) + len(of_second), "not paired, Newcombe"
+    return Measure(
+        name="right",
+        unit="share",
+        first=_mean([float(row.good) for row in of_first]),
+        second=_mean([float(row.good) for row in of_second]),
+        difference=difference,
+        decision=decision,
+        method=method,
+        n=n,
+    )
+
+
+def _measures(first: Mapping[Key, TrialRow], second: Mapping[Key, TrialRow]) -> list[tuple[str, str, Number]]:
+    """Where less is better. A recovery counts up to the time that all trials of its scenario were watched for."""
+    watched: dict[str, float] = {}
+    for row in (*first.values(), *second.values()):
+        if row.censored_s is not None:
+            watched[row.scenario] = min(row.censored_s, watched.get(row.scenario, math.inf))
+
+    def recover_s(row: TrialRow) -> float | None:
+        seconds = row.censored_s if row.recover_s is None else row.recover_s
+        return None if row.control or seconds is None else min(seconds, watched.get(row.scenario, math.inf))
+
+    return [
+        ("recover_s", "s", recover_s),
+        ("detect_s", "s", lambda row: row.detect_s),
+        ("fixer_s", "s", lambda row: row.fixer_s),
+        ("usd", "$", lambda row: row.usd),
+        ("attempts", "", lambda row: None if row.control else float(row.attempts)),
+    ]
+
+
+def _numbers(
+    name: str, unit: str, number: Number, first: Mapping[Key, TrialRow], second: Mapping[Key, TrialRow]
+) -> Measure | None:
+    """The mean over scenarios of paired differences. None where no pair has the number."""
+    a, b = _values(number, first), _values(number, second)
+    sample = paired(a, b)
+    if not sample.values:
+        return None
+    told = stratified(sample, _SEED)
+    if math.isnan(told.mean.low):
+        told = clustered(sample, _SEED)
+    both = [key for key in a if key in b]
+    return Measure(
+        name=name,
+        unit=unit,
+        first=_over_scenarios([(key[0], a[key]) for key in both]),
+        second=_over_scenarios([(key[0], b[key]) for key in both]),
+        difference=told.mean,
+        decision=_less_is_better(told.mean),
+        method=told.method,
+        n=told.n,
+    )
+
+
+def _values(number: Number, side: Mapping[Key, TrialRow]) -> dict[Key, float]:
+    found = {key: number(row) for key, row in side.items() if row.measured}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _less_is_better(difference: Estimate) -> Decision:
+    if math.isnan(difference.low) or difference.low == difference.high:
+        return "undecided"
+    return "better" if difference.high < 0 else "worse" if difference.low > 0 else "undecided"
+
+
+def _over_scenarios(values: Sequence[tuple[str, float]]) -> float:
+    groups: dict[str, list[float]] = {}
+    for name, value in values:
+        groups.setdefault(name, []).append(value)
+    return _mean([_mean(group) for group in groups.values()])
+
+
+def _outcome(row: TrialRow | None) -> bool | None:
+    return row.good if row and row.measured else None
+
+
+def _invalid(side: Mapping[Key, TrialRow]) -> int:
+    return sum(not row.measured for row in side.values())
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def _rules(first: Mapping[Key, TrialRow], second: Mapping[Key, TrialRow]) -> tuple[tuple[str, int, int], ...]:
+    """What decided, where the two differ in how often it did."""
+    counts: dict[str, list[int]] = {}
+    for number, side in enumerate((first, second)):
+        for row in side.values():
+            counts.setdefault(row.rule, [0, 0])[number] += 1
+    return tuple((rule, a, b) for rule, (a, b) in sorted(counts.items()) if a != b)

@@ -1,0 +1,144 @@
+"""A comparison as text, Markdown, JSON or JUnit's XML."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from xml.etree import ElementTree as Xml
+
+from harness.experiment.compare import Measure, Report
+
+_NAMES = {
+    "right": "did right",
+    "recover_s": "time to recover",
+    "detect_s": "time to detect",
+    "fixer_s": "fixer's time",
+    "usd": "cost",
+    "attempts": "attempts",
+}
+
+
+def text(reports: Sequence[Report]) -> str:
+    """For a terminal of 100 columns."""
+    return "\n\n".join(_text(each) for each in reports)
+
+
+def markdown(reports: Sequence[Report]) -> str:
+    """For a job's summary."""
+    return "\n".join(_markdown(each) for each in reports)
+
+
+def as_json(reports: Sequence[Report]) -> str:
+    """A list with one object for each pair of arms. What is unknown is null: JSON has no NaN."""
+    plain = [{**asdict(each), "regressed": each.regressed} for each in reports]
+    return json.dumps(_without_nan(plain), indent=2)
+
+
+def junit(reports: Sequence[Report]) -> str:
+    """A test case for each measure, which fails where the first arm is worse; for tools that show tests.
+
+    See https://github.com/testmoapp/junitxml.
+    """
+    root = Xml.Element("testsuites", name="comparison")
+    for each in reports:
+        measures = [each.right, *each.others, *each.by_scenario]
+        worse = str(sum(measure.decision == "worse" for measure in measures))
+        suite = Xml.SubElement(root, "testsuite", name=each.name, tests=str(len(measures)), failures=worse)
+        for measure in measures:
+            case = Xml.SubElement(suite, "testcase", classname=measure.scenario or "all", name=measure.name)
+            if measure.decision == "worse":
+                Xml.SubElement(case, "failure", message=_difference(measure)).text = measure.method
+    Xml.indent(root)
+    return Xml.tostring(root, encoding="unicode")
+
+
+def _text(report: Report) -> str:
+    measures = [report.right, *report.others]
+    lines = [report.name, *(f"  {line}" for line in _notes(report))]
+    lines += _columns(("", "first", "second", "difference, 95 %", "", "from"), [_cells(each) for each in measures])
+    strict = f"by scenario, {report.right.name}: intervals that hold for all together"
+    return "\n".join([*lines, f"  {strict}", *_columns((), [_cells(each) for each in report.by_scenario])])
+
+
+def _markdown(report: Report) -> str:
+    head = ("", "first", "second", "difference, 95 %", "", "from")
+    parts = [f"### {_plain(report.name)}", "", *(f"- {_plain(line)}" for line in _notes(report)), ""]
+    parts += _rows(head, [_cells(each) for each in (report.right, *report.others)])
+    parts += ["", "By scenario, with intervals that hold for all together:", ""]
+    parts += _rows(head, [_cells(each) for each in report.by_scenario])
+    return "\n".join([*parts, ""])
+
+
+def _notes(report: Report) -> list[str]:
+    """What a reader must know before any number."""
+    a, b = report.invalid
+    paired = f"{report.pairs} pairs of one scenario and seed" if report.pairs else "not paired: no seed in common"
+    notes = [paired + (f"; {report.left_out} trials have no partner" if report.left_out else "")]
+    if a or b:
+        notes.append(
+            f"INVALID: {a} of the first, {b} of the second; had they all gone against the first it were "
+            f"{report.at_worst}, all in its favour {report.at_best}"
+        )
+    notes += [
+        f"decided by {rule}: {first} of the first, {second} of the second" for rule, first, second in _told(report)
+    ]
+    return notes
+
+
+def _told(report: Report) -> list[tuple[str, int, int]]:
+    """The rules whose counts differ most."""
+    return sorted(report.rule_changes, key=lambda each: -abs(each[1] - each[2]))[:5]
+
+
+def _cells(measure: Measure) -> tuple[str, ...]:
+    value = _formatter(measure)
+    name = measure.scenario or _NAMES.get(measure.name, measure.name)
+    return (
+        name,
+        value(measure.first),
+        value(measure.second),
+        _difference(measure),
+        measure.decision,
+        f"{measure.n}, {measure.method}",
+    )
+
+
+def _difference(measure: Measure) -> str:
+    value, difference = _formatter(measure), measure.difference
+    sign = "+" if difference.value > 0 else ""
+    told = f"{sign}{value(difference.value)} ({value(difference.low)} to {value(difference.high)})"
+    return told.replace(" %", " points") if measure.unit == "share" else told
+
+
+def _formatter(measure: Measure) -> Callable[[float], str]:
+    """Shares as per cent, money with its cents, seconds with one decimal; what is unknown is a dash."""
+    forms = {"share": (100, ".0f", " %"), "$": (1, ".4f", " $"), "s": (1, ".1f", " s"), "": (1, ".2f", "")}
+    factor, form, unit = forms[measure.unit]
+    return lambda number: "-" if math.isnan(number) else f"{format(factor * number, form)}{unit}"
+
+
+def _columns(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    rows = [head, *body] if head else list(body)
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+def _rows(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(map(_plain, row))} |" for row in (head, ["---"] * len(head), *body)]
+
+
+def _plain(said: str) -> str:
+    """A name from outside, which is to be no markup."""
+    return said.replace("|", "/").replace("<", "&lt;").replace("\n", " ")
+
+
+def _without_nan(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _without_nan(each) for key, each in value.items()}
+    return [_without_nan(each) for each in value] if isinstance(value, list | tuple) else value

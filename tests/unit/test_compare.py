@@ -1,0 +1,281 @@
+"""Comparisons: what is paired, what is refused, what is decided, and how it is told."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree as Xml
+
+import pytest
+from click.testing import CliRunner
+
+from harness.cli.compare import command
+from harness.errors import InputError
+from harness.experiment import compared
+from harness.experiment.compare import Measure, Report, report
+from harness.experiment.results import TrialRow, append
+from harness.experiment.sides import Side, side, versus
+from harness.model.verdict import Outcome
+from harness.sinks.journal import verdict_json
+from tests import events as sample
+from tests.e2e import tiny
+
+SEEDS = range(20)
+Outcomes = Callable[[str, int], Outcome]
+
+
+def row(scenario: str, arm: str, seed: int, outcome: Outcome = Outcome.HEALED) -> TrialRow:
+    healed = outcome is Outcome.HEALED
+    return TrialRow(
+        trial=f"{scenario}-{arm}-{seed}",
+        cell=f"{scenario}/{arm}@lexical/{seed}",
+        scenario=scenario,
+        scenario_hash=f"hash of {scenario}",
+        fault_class="release",
+        control=scenario == "quiet",
+        fixer=arm,
+        retriever="lexical",
+        model="none",
+        seed=seed,
+        outcome=outcome,
+        rule="recovered" if healed else "not-recovered",
+        judge="5",
+        commit="c391f1a",
+        kb="",
+        started_at="2026-11-29T00:00:00+00:00",
+        wall_s=60.0,
+        detect_s=2.0,
+        recover_s=10.0 + seed % 3 if healed else None,
+        censored_s=None if healed else 45.0,
+        attempts=1,
+        usd=0.01 * (1 + seed % 2),
+    )
+
+
+def trials(arm: str, outcome: Outcomes, scenarios: Iterable[str] = ("pool", "sql"), seeds: range = SEEDS) -> Side:
+    made = {(name, seed): row(name, arm, seed, outcome(name, seed)) for name in scenarios for seed in seeds}
+    return Side(name=arm, arms={f"{arm}@lexical": made})
+
+
+def healed(_scenario: str, _seed: int) -> Outcome:
+    return Outcome.HEALED
+
+
+def never(_scenario: str, _seed: int) -> Outcome:
+    return Outcome.NOT_HEALED
+
+
+def half(_scenario: str, seed: int) -> Outcome:
+    return Outcome.HEALED if seed % 2 else Outcome.NOT_HEALED
+
+
+def compare(first: Side, second: Side) -> Report:
+    (found,) = versus(first, second)
+    return report(found)
+
+
+def measure(told: Report, name: str) -> Measure:
+    return {each.name: each for each in told.others}[name]
+
+
+# --- what is decided ---
+
+
+def test_the_same_trials_are_no_better() -> None:
+    told = compare(trials("a", half), trials("b", half))
+    assert (told.right.decision, told.right.difference.value, told.pairs, told.left_out) == ("undecided", 0.0, 40, 0)
+    assert not told.regressed
+    assert {each.decision for each in (*told.others, *told.by_scenario)} == {"undecided"}
+    assert told.rule_changes == ()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "decision", "regressed"),
+    [(healed, half, "better", False), (half, healed, "worse", True), (never, healed, "worse", True)],
+)
+def test_who_heals_more_often_is_better(first: Outcomes, second: Outcomes, decision: str, regressed: bool) -> None:
+    told = compare(trials("a", first), trials("b", second))
+    assert (told.right.decision, told.regressed) == (decision, regressed)
+    assert [each.decision for each in told.by_scenario] == [decision] * 2
+    assert measure(told, "recover_s").decision == decision
+    assert (told.at_worst, told.at_best) == (decision, decision)
+
+
+def test_slower_is_worse_though_as_many_heal() -> None:
+    slow = trials("a", healed)
+    late = {key: replace(each, recover_s=(each.recover_s or 0) + 5) for key, each in slow.arms["a@lexical"].items()}
+    told = compare(Side(name="a", arms={"a@lexical": late}), trials("b", healed))
+    assert told.right.decision == "undecided"
+    found = measure(told, "recover_s")
+    assert (found.decision, found.difference.value, told.regressed) == (
+        "undecided",
+        5.0,
+        False,
+    )  # no spread: no interval
+    late = {key: replace(each, recover_s=(each.recover_s or 0) + key[1] % 4) for key, each in late.items()}
+    told = compare(Side(name="a", arms={"a@lexical": late}), trials("b", healed))
+    assert measure(told, "recover_s").decision == "worse"
+    assert told.regressed
+
+
+def test_what_never_recovered_counts_with_the_time_it_was_watched() -> None:
+    told = compare(trials("a", never), trials("b", half))
+    found = measure(told, "recover_s")
+    assert found.first == 45.0
+    assert found.second == pytest.approx((45 + sum(10 + seed % 3 for seed in SEEDS if seed % 2) / 10) / 2)
+
+
+def test_a_control_has_no_recovery() -> None:
+    def alone(_scenario: str, seed: int) -> Outcome:
+        return Outcome.LEFT_ALONE if seed % 2 else Outcome.FALSE_ALARM
+
+    told = compare(trials("a", alone, ["quiet"]), trials("b", alone, ["quiet"]))
+    assert told.right.first == 0.5
+    assert "recover_s" not in {each.name for each in told.others}
+
+
+def test_invalid_trials_count_for_nobody_and_are_bounded() -> None:
+    def mostly(_scenario: str, seed: int) -> Outcome:
+        return Outcome.INVALID if seed < 8 else Outcome.HEALED
+
+    told = compare(trials("a", mostly), trials("b", half))
+    assert told.right.decision == "better"
+    assert told.right.n == 24
+    assert told.invalid == (16, 0)
+    assert (told.at_worst, told.at_best) == ("undecided", "better")
+
+
+def test_without_a_seed_in_common_they_are_compared_as_they_are() -> None:
+    told = compare(trials("a", healed), trials("b", half, seeds=range(100, 120)))
+    assert (told.pairs, told.left_out, told.right.method) == (0, 80, "not paired, Newcombe")
+    assert told.right.decision == "better"
+    assert told.others == ()
+
+
+def test_what_has_no_partner_is_left_out_and_told() -> None:
+    told = compare(trials("a", healed), trials("b", half, seeds=range(15, 25)))
+    assert (told.pairs, told.left_out) == (10, 2 * (15 + 5))
+    assert told.right.n == 10
+
+
+def test_rules_that_decided_more_or_less_often_are_told() -> None:
+    told = compare(trials("a", half), trials("b", healed))
+    assert told.rule_changes == (("not-recovered", 20, 0), ("recovered", 20, 40))
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"judge": "4"}, "judged by the judges 4 and 5"), ({"scenario_hash": "other"}, "other versions of pool")],
+)
+def test_what_cannot_be_compared_is_refused(changes: dict[str, str], said: str) -> None:
+    first, second = trials("a", healed, ["pool"]), trials("b", healed, ["pool"])
+    changed = {key: replace(each, **changes) for key, each in first.arms["a@lexical"].items()}  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=said):
+        versus(Side(name="a", arms={"a@lexical": changed}), second)
+
+
+def test_no_scenario_in_common_is_refused() -> None:
+    with pytest.raises(InputError, match="no scenario in common"):
+        versus(trials("a", healed, ["pool"]), trials("b", healed, ["sql"]))
+
+
+def test_no_arm_in_common_is_refused() -> None:
+    both = Side(name="x", arms={**trials("a", healed).arms, **trials("b", healed).arms})
+    with pytest.raises(InputError, match="no arm in common") as raised:
+        versus(both, trials("c", healed))
+    assert "a@lexical, b@lexical, c@lexical" in raised.value.cure
+
+
+def test_two_sweeps_are_compared_arm_by_arm() -> None:
+    tonight = Side(name="x", arms={**trials("a", healed).arms, **trials("b", half).arms})
+    before = Side(name="y", arms={**trials("b", healed).arms, **trials("a", healed).arms})
+    assert [(each.name, report(each).regressed) for each in versus(tonight, before)] == [
+        ("a@lexical", False),
+        ("b@lexical", True),
+    ]
+
+
+# --- where trials come from ---
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    for arm, outcome in (("a", healed), ("b", half)):
+        for each in trials(arm, outcome).arms[f"{arm}@lexical"].values():
+            append(tmp_path / "sweep", each)
+    return tmp_path / "sweep"
+
+
+def test_an_arm_of_a_sweep(sweep: Path) -> None:
+    assert len(side(f"{sweep}:a@lexical").arms["a@lexical"]) == 40
+    assert side(str(sweep)).arms.keys() == {"a@lexical", "b@lexical"}
+    with pytest.raises(InputError, match="has no arm c@lexical"):
+        side(f"{sweep}:c@lexical")
+
+
+def test_a_folder_of_trials(tmp_path: Path) -> None:
+    file = tiny.make(tmp_path / "base")
+    for number, outcome in enumerate([Outcome.INVALID, Outcome.HEALED, Outcome.NOT_HEALED]):
+        folder = tmp_path / "results" / f"trial-{number}"
+        folder.mkdir(parents=True)
+        (folder / "scenario.yml").write_bytes(file.read_bytes())
+        (folder / "verdict.json").write_text(verdict_json(sample.verdict(outcome)))
+    ((arm, found),) = side(str(tmp_path / "results")).arms.items()
+    assert arm == "playbook@lexical"
+    assert [each.outcome for each in found.values()] == [Outcome.HEALED], "of one seed, the first that was measured"
+
+
+@pytest.mark.parametrize("name", ["nowhere", ""])
+def test_a_folder_that_has_none_is_told(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"there is no folder|no trial that has ended"):
+        side(str(tmp_path / name))
+
+
+# --- how it is told ---
+
+
+@pytest.mark.parametrize("arms", [("a", "b"), ("b", "a")])
+@pytest.mark.parametrize("form", ["text", "markdown", "json", "junit"])
+def test_by_the_command_line(sweep: Path, form: str, arms: tuple[str, str]) -> None:
+    words = [f"{sweep}:{arm}@lexical" for arm in arms]
+    done = CliRunner().invoke(command, [*words, "--format", form, "--fail-on-regression"], catch_exceptions=False)
+    assert done.exit_code == (0 if arms == ("a", "b") else 1)
+    assert ("worse" if arms == ("b", "a") else "better") in done.output or form == "junit"
+    if form == "json":
+        (told,) = json.loads(done.output)
+        assert told["regressed"] is (arms == ("b", "a"))
+        assert told["right"]["difference"]["value"] == (0.5 if arms == ("a", "b") else -0.5)
+    if form == "junit":
+        suite = Xml.fromstring(done.output)[0]
+        assert (
+            int(suite.attrib["failures"]) == len(suite.findall("testcase/failure")) == (0 if arms == ("a", "b") else 4)
+        )
+    if form == "markdown":
+        assert "| did right | 100 % | 50 % | +50 points (" in done.output or arms == ("b", "a")
+
+
+def test_without_the_flag_a_regression_is_told_only(sweep: Path) -> None:
+    words = [f"{sweep}:b@lexical", f"{sweep}:a@lexical"]
+    assert CliRunner().invoke(command, words, catch_exceptions=False).exit_code == 0
+
+
+def test_a_name_from_outside_is_no_markup() -> None:
+    told = compare(trials("<img src=x>|\n# a", healed), trials("b", healed))
+    page = compared.markdown([told])
+    assert "<img" not in page and "\n# a" not in page
+    assert "&lt;img src=x>/ # a" in page
+    assert Xml.fromstring(compared.junit([told]))[0].attrib["name"] == told.name
+
+
+def test_what_is_unknown_is_null_in_json() -> None:
+    one = compare(trials("a", healed, ["pool"], range(1)), trials("b", healed, ["pool"], range(1)))
+    assert math.isnan(measure(one, "usd").difference.low)
+    (told,) = json.loads(compared.as_json([one]))
+    assert {each["name"]: each["difference"]["low"] for each in told["others"]}["usd"] is None
+    assert "(- to -)" in compared.text([one])
