@@ -66,6 +66,11 @@ class TrialRow:
         return self.outcome is not Outcome.INVALID
 
     @property
+    def tried(self) -> bool:
+        """Whether it says anything of its cell. One that was interrupted, by Ctrl-C or a crash, was no try."""
+        return self.rule != "interrupted"
+
+    @property
     def good(self) -> bool:
         """Whether the arm did what was right: an outage healed, a control left alone."""
         return self.outcome in (Outcome.HEALED, Outcome.LEFT_ALONE)

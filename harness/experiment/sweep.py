@@ -52,7 +52,7 @@ class Sweep:
         """In order: cells without a trial that could be measured, unless all retries were used."""
         found = rows(self.folder)
         measured = {row.cell for row in found if row.measured}
-        tries = Counter(row.cell for row in found)
+        tries = Counter(row.cell for row in found if row.tried)
         most = 1 + self.place.manifest.experiment.retries
         wanted = cells(self.place.manifest.experiment, self.place.scenarios)
         return [cell for cell in wanted if cell.key not in measured and tries[cell.key] < most]
@@ -114,7 +114,7 @@ class Sweep:
         return row
 
     def _again(self, cell: Cell) -> bool:
-        tries = sum(row.cell == cell.key for row in rows(self.folder))
+        tries = sum(row.cell == cell.key and row.tried for row in rows(self.folder))
         return 0 < tries < 1 + self.place.manifest.experiment.retries
 
     def _order(self, cell: Cell, options: tuple[str, ...]) -> Order:

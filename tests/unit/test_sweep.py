@@ -247,6 +247,36 @@ def test_a_trial_that_was_cut_short_is_invalid_and_run_again(place: Opened, lane
     assert len(lanes.ran) == 6
 
 
+def test_what_was_interrupted_was_no_try(place: Opened, lanes: Lanes) -> None:
+    lanes.fate = lambda _: Outcome.INVALID
+    list(Sweep(place=place).run())
+    file = place.folder / "trials.jsonl"
+    assert Sweep(place=place).missing() == []
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    first = lines[0]["cell"]
+    for line in lines:
+        line["rule"] = "interrupted" if line["cell"] == first else line["rule"]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert [cell.key for cell in Sweep(place=place).missing()] == [first]
+
+
+def test_ctrl_c_ends_the_trial_that_runs(place: Opened, lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked_to_stop = threading.Event()
+    monkeypatch.setattr(Lane, "stop", lambda _: asked_to_stop.set())
+    lanes.before = lambda: asked_to_stop.wait(10)
+    running = Sweep(place=place).run()
+
+    def interrupted(_there: machines.Machines, _futures: list[Any]) -> list[Any]:
+        while not lanes.ran:
+            asked_to_stop.wait(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(machines.Machines, "ended", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        next(running)
+    assert asked_to_stop.is_set()
+
+
 def test_a_trial_that_had_not_begun_leaves_nothing(place: Opened, lanes: Lanes) -> None:
     sweep = Sweep(place=place)
     folder = place.folder / sweep._order(sweep.missing()[0], ()).id
