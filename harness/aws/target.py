@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
 from pathlib import Path
+
+import httpx
 
 from harness.aws.clients import client
 from harness.aws.ecs import EcsService
 from harness.aws.images import Images
 from harness.aws.logs import LiveTail
 from harness.errors import FixRefused, InputError, TargetNotReady
+from harness.model.app import Command
 from harness.model.place import EcsPlace
 from harness.model.source import Deployment, Endpoints, SourceTree, Upstream
+from harness.services.ready import NotYet, wait_until
 from harness.services.supervisor import Supervisor
 from harness.settings import secret
 from harness.target.process import AppFiles
 from harness.target.workspace import Workspace
 
-_TAG_CHARACTERS = 12
+_HEALTH_S, _ANSWER_S = 60.0, 5.0
 
 
 class EcsTarget:
@@ -54,7 +60,8 @@ class EcsTarget:
             stack.enter_context(self._supervisor.ending(self._way_back(before)))
             stack.callback(self._service.roll_back, before)
             stack.enter_context(self._tail)
-            self._serve(self._workspace.folder, prepare=True)
+            self._serve(self._workspace.folder, prepare=self._manifest.prepare)
+            self._await_health()
             yield Endpoints(
                 url=self._place.url.rstrip("/"),
                 upstreams=upstreams,
@@ -65,6 +72,7 @@ class EcsTarget:
         return self._workspace.source()
 
     def release(self, tree: SourceTree) -> Deployment:
+        """Our own release, the good one or the bad: nobody waits for the health of that."""
         started = time.monotonic()
         self._workspace.rewrite(tree)
         self._serve(self._workspace.folder)
@@ -77,6 +85,7 @@ class EcsTarget:
         try:
             self._workspace.branch(tree, branch, message, checkout)
             self._serve(checkout)
+            self._require_health()
             diff = self._workspace.merge(branch)
         except TargetNotReady as error:
             cure = "the patched app must start and answer its health check"
@@ -99,14 +108,27 @@ class EcsTarget:
     def exposed(self) -> Iterator[tuple[str, bytes]]:
         return self._workspace.exposed()
 
-    def _serve(self, folder: Path, *, prepare: bool = False) -> None:
+    def _serve(self, folder: Path, prepare: Sequence[Command] = ()) -> None:
         """An image of the folder, a revision, its migrations, and the roll-out."""
-        image = self._images.push(self._base, folder, f"trial-{os.urandom(_TAG_CHARACTERS // 2).hex()}")
+        image = self._images.push(self._base, folder, f"trial-{secrets.token_hex(6)}")
         revision = self._service.register(dict.fromkeys(self._place.containers, image), self._app.env)
-        for step in (*self._manifest.migrate, *(self._manifest.prepare if prepare else ())):
+        for step in (*self._manifest.migrate, *prepare):
             self._service.run(revision, self._place.containers[0], step)
         self._service.roll_out(revision)
         self._revisions.append(revision)
+
+    def _require_health(self) -> None:
+        """TargetNotReady where users get no answer from what ECS holds to be steady; the one before serves then."""
+        try:
+            self._await_health()
+        except TargetNotReady:
+            self._service.roll_back(self._revisions[-2])
+            self._revisions.pop()
+            raise
+
+    def _await_health(self) -> None:
+        url = f"{self._place.url.rstrip('/')}{self._manifest.health}"
+        wait_until(lambda: _answers(url), timeout_s=_HEALTH_S, what=url, error=TargetNotReady)
 
     def _base_image(self) -> str:
         """That of the first container. InputError where ours could not take its place."""
@@ -147,6 +169,16 @@ def ecs_target(app: AppFiles, place: EcsPlace, supervisor: Supervisor) -> EcsTar
         tail=LiveTail(client("logs", region), place.log, streams=place.streams),
         supervisor=supervisor,
     )
+
+
+def _answers(url: str) -> bool:
+    try:
+        status = httpx.get(url, timeout=_ANSWER_S).status_code
+    except httpx.HTTPError as error:
+        raise NotYet(f"{type(error).__name__}: {error}") from error
+    if status != HTTPStatus.OK:
+        raise NotYet(f"it answers {status}")
+    return True
 
 
 def _token(variable: str) -> str:

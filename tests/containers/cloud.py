@@ -81,6 +81,7 @@ def cloud(engine: Engine, folder: Path) -> Iterator[Cloud]:
             addresses = _stood_on(engine, folder, containers)
             payments = f"http://{addresses['payments']}:5001"
             made = Cloud(engine=engine, env=env, port=port, payments=payments, containers=containers)
+            _migrate(engine, addresses)
             _create(made, addresses)
             yield made
         finally:
@@ -138,6 +139,14 @@ def _stood_on(engine: Engine, folder: Path, containers: list[str]) -> dict[str, 
     return addresses
 
 
+def _migrate(engine: Engine, addresses: Mapping[str, str]) -> None:
+    """As a deployment of the shop would have done it before the service was there. PostgreSQL may still be booting."""
+    env = [word for name, value in _settings(addresses).items() for word in ("-e", f"{name}={value}")]
+    steps = "alembic upgrade head && python -m shop.seed"
+    script = f"for try in $(seq 60); do alembic current >/dev/null 2>&1 && break; sleep 0.5; done; {steps}"
+    engine.docker("run", "--rm", *env, "creamandonion/shop:dev", "sh", "-c", script)
+
+
 def _create(there: Cloud, addresses: Mapping[str, str]) -> None:
     """Cluster, log group, registry, load balancer, task and service, as an account would have them."""
     there.client("logs").create_log_group(logGroupName=GROUP)
@@ -152,12 +161,21 @@ def _create(there: Cloud, addresses: Mapping[str, str]) -> None:
     )
     ecs = there.client("ecs")
     ecs.create_cluster(clusterName=CLUSTER)
-    ecs.register_task_definition(family="shop", networkMode="bridge", containerDefinitions=[_web(addresses)])
+    ecs.register_task_definition(
+        family="shop",
+        networkMode="awsvpc",
+        requiresCompatibilities=["FARGATE"],
+        cpu="512",
+        memory="1024",
+        containerDefinitions=[_web(addresses)],
+    )
     ecs.create_service(
         cluster=CLUSTER,
         serviceName=SERVICE,
         taskDefinition="shop",
         desiredCount=1,
+        launchType="FARGATE",
+        networkConfiguration={"awsvpcConfiguration": {"subnets": ["subnet-1"], "assignPublicIp": "DISABLED"}},
         deploymentConfiguration={
             "deploymentCircuitBreaker": {"enable": True, "rollback": True},
             "minimumHealthyPercent": 100,
@@ -172,8 +190,9 @@ def _create(there: Cloud, addresses: Mapping[str, str]) -> None:
         time.sleep(0.5)
 
 
-def _web(addresses: Mapping[str, str]) -> dict[str, object]:
-    env = {
+def _settings(addresses: Mapping[str, str]) -> dict[str, str]:
+    """Of the shop, in each of its tasks."""
+    return {
         "DATABASE_URL": f"postgresql://postgres:{_PASSWORD}@{addresses['postgres']}:5432/postgres",
         "REDIS_URL": f"redis://{addresses['redis']}:6379/0",
         "PAYMENTS_URL": f"http://{addresses['payments']}:5001",
@@ -182,17 +201,17 @@ def _web(addresses: Mapping[str, str]) -> dict[str, object]:
         "PORT": "8000",
         "GUNICORN_CMD_ARGS": "--bind=0.0.0.0:8000",
     }
-    start = "alembic upgrade head && python -m shop.seed && exec gunicorn -c gunicorn.conf.py shop.wsgi:app"
+
+
+def _web(addresses: Mapping[str, str]) -> dict[str, object]:
     ask = "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health/ready', timeout=3)"
     options = {"awslogs-group": GROUP, "awslogs-region": "us-east-1", "awslogs-stream-prefix": "shop"}
     return {
         "name": "web",
         "image": "creamandonion/shop:dev",
         "essential": True,
-        "memory": 512,
-        "command": ["sh", "-c", start],
-        "portMappings": [{"containerPort": 8000, "hostPort": 0}],
-        "environment": [{"name": name, "value": value} for name, value in env.items()],
+        "portMappings": [{"containerPort": 8000}],
+        "environment": [{"name": name, "value": value} for name, value in _settings(addresses).items()],
         "healthCheck": {"command": ["CMD", "python", "-c", ask], "interval": 5, "retries": 3, "startPeriod": 20},
         "logConfiguration": {"logDriver": "awslogs", "options": options},
     }
