@@ -121,7 +121,8 @@ class EcsService:
                 self._call("stop_task", task=task, reason="it did not end in time")
                 raise TargetNotReady(f"{what} did not end within {self._patience_s:g} s", cure=cure)
             time.sleep(self._poll_s)
-        ended = next((each for each in found[0]["containers"] if each["name"] == container), {}) if found else {}
+        containers = found[0]["containers"] if found else []
+        ended: dict[str, Any] = next((each for each in containers if each["name"] == container), {})
         if (code := ended.get("exitCode")) != 0:
             reason = ended.get("reason") or (found[0].get("stoppedReason", "") if found else "it is gone")
             how = f"ended with {code}" if code is not None else "never ran"

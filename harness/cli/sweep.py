@@ -96,7 +96,7 @@ def _from_flags(
             arms=tuple(Arm(fixer=fixer, retriever=each) for fixer in fixers for each in retrievers or ("lexical",)),
             repeats=repeats,
             seed=seed,
-            budget=SweepBudget(usd=usd, time_s=hours * 3600 if hours else None),
+            budget=SweepBudget(usd=usd, time=hours * 3600 if hours else None),
         )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]

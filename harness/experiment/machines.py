@@ -67,16 +67,16 @@ class Machines:
             raise InputError("the scheduler knows no machine that may run trials", cure=cure)
         return found
 
-    def begin(self, order: Order) -> Future:
+    def begin(self, order: Order) -> Future[Done]:
         """``run`` on a machine that is free, or becomes free."""
         return self._client.submit(run, order, key=order.id, resources={SLOT: 1}, retries=0, pure=False)
 
-    def ended(self, running: Sequence[Future]) -> list[Future]:
+    def ended(self, running: Sequence[Future[Done]]) -> list[Future[Done]]:
         """Waits until one of them has ended; all that have."""
         from distributed import wait  # noqa: PLC0415 - takes a second to import
 
         with self._client.as_current():
-            return list(wait(running, return_when="FIRST_COMPLETED").done)
+            return list(wait(running, return_when="FIRST_COMPLETED").done)  # type: ignore[no-untyped-call] # of Dask
 
     def stop(self) -> None:
         """Trials that run are interrupted, and say so in their journals."""
@@ -91,14 +91,14 @@ def machines(scheduler: str | None) -> Iterator[Machines]:
 
     if scheduler:
         try:
-            client = Client(scheduler, timeout=_CONNECT_S, set_as_default=False)
+            client = Client(scheduler, timeout=_CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call] # same
         except (OSError, ValueError) as error:
             cure = "start it: dask scheduler; its address is tcp://HOST:8786"
             raise InputError(f"no scheduler answers at {scheduler}: {error}", cure=cure) from None
         with client:
             yield Machines(client)
         return
-    with _here() as local, Client(local, set_as_default=False) as client:
+    with _here() as local, Client(local, set_as_default=False) as client:  # type: ignore[no-untyped-call] # the same
         yield Machines(client)
 
 
@@ -108,11 +108,11 @@ def _here() -> Iterator[SpecCluster]:
     import dask  # noqa: PLC0415 - the same
     from distributed import Scheduler, SpecCluster, Worker  # noqa: PLC0415 - the same
 
-    silent = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+    silent: dict[str, list[str]] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
     shared = {"protocol": "inproc", "dashboard": False, "dashboard_address": "127.0.0.1:0"}  # it listens anyway
     one = {**shared, "nthreads": 1, "resources": {SLOT: 1}, "memory_limit": 0}
     with dask.config.set(silent):
-        cluster = SpecCluster(
+        cluster = SpecCluster(  # type: ignore[no-untyped-call] # the same
             scheduler={"cls": Scheduler, "options": {**shared, "port": 0}},
             workers={0: {"cls": Worker, "options": one}},
             silence_logs=logging.CRITICAL,

@@ -69,7 +69,7 @@ class Sweep:
 
     def _run(self, there: Machines, options: tuple[str, ...]) -> Iterator[Progress]:
         todo, slots = deque(self.missing()), there.slots()
-        running: dict[Future, Cell] = {}
+        running: dict[Future[Done], Cell] = {}
         failures, stopped = 0, ""
         try:
             while True:
@@ -101,7 +101,7 @@ class Sweep:
         with (self.folder / "mlflow.log").open("ab") as log:
             return subprocess.run(command, stderr=log, env=tracking_env(), check=False).returncode == 0
 
-    def _taken(self, future: Future, cell: Cell) -> TrialRow | MeasurementError:
+    def _taken(self, future: Future[Done], cell: Cell) -> TrialRow | MeasurementError:
         """The row of a trial that has ended, on disk."""
         try:
             done: Done = future.result()
@@ -173,6 +173,6 @@ def _verdict(folder: Path) -> dict[str, Any] | None:
     if not (folder / EVENTS).exists():
         return None
     if not (folder / VERDICT).exists():
-        last = (ended(folder) or [None])[-1]
+        last = next(reversed(ended(folder)), None)
         return json.loads(verdict_json(last.verdict)) if isinstance(last, TrialEnded) else None
     return dict(json.loads((folder / VERDICT).read_bytes()))
