@@ -44,7 +44,13 @@ class Cloud:
         return f"http://127.0.0.1:{self.port}/_alb/{BALANCER}"
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 publishes no types
-        return boto3.client(service, endpoint_url=self.env["AWS_ENDPOINT_URL"], region_name="us-east-1")
+        return boto3.client(
+            service,
+            endpoint_url=self.env["AWS_ENDPOINT_URL"],
+            region_name=self.env["AWS_DEFAULT_REGION"],
+            aws_access_key_id=self.env["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.env["AWS_SECRET_ACCESS_KEY"],
+        )
 
     def serves(self) -> str:
         """The revision that the service is to run, such as shop:3."""
@@ -134,7 +140,7 @@ def _stood_on(engine: Engine, folder: Path, containers: list[str]) -> dict[str, 
     for name, words in wanted.items():
         container = engine.docker("run", "--detach", *words).strip()
         containers.append(container)
-        look = "{{.NetworkSettings.IPAddress}}"
+        look = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
         addresses[name] = engine.docker("inspect", "--format", look, container).strip()
     return addresses
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,7 +44,7 @@ def there(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def settings(there: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in there.env.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("harness.aws.ecs._POLL_S", 0.5)
+    monkeypatch.setattr("harness.aws.target._HEALTH_S", 15.0)
 
 
 @pytest.fixture
@@ -69,15 +69,16 @@ def place(there: Cloud, tmp_path: Path) -> Path:
     return file
 
 
-def until(done: object, what: str) -> None:
+def until(done: Callable[[], object], what: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while not done():  # type: ignore[operator]
+    while not done():
         assert time.monotonic() < deadline, f"still not: {what}"
         time.sleep(0.3)
 
 
 def run(there: Cloud, scenario: Path, place: Path, results: Path, *words: str) -> list[str]:
     command = [sys.executable, "-m", "harness", "run", str(scenario), "--target", f"ecs:{place}", "--no-track"]
+    command += ["--retriever", "none"]
     return [*command, "--results", str(results), *words]
 
 
