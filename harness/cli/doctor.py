@@ -52,11 +52,14 @@ def _tell_containment(settings: Settings) -> None:
 
 
 def _tell_containers() -> None:
-    click.echo("\nAn app may run in containers (--target compose)")
+    click.echo("\nAn app may run in containers (--target compose), or on ECS (--target ecs:FILE)")
     try:
         click.echo(f"ok  {'compose':18} {' '.join(compose_command())}")
     except InputError as error:
         click.echo(f"no  {'compose':18} {error.cure}")
+    lacks = [name for name, there in (("Docker", shutil.which("docker")), ("boto3", _version("boto3"))) if not there]
+    cure = f"lacks {' and '.join(lacks)}: install Docker's engine, and 'creamandonion[aws]'"
+    click.echo(f"no  {'ecs':18} {cure}" if lacks else f"ok  {'ecs':18} docker, boto3 {_version('boto3')}")
 
 
 def _version(name: str) -> str:
