@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Sequence
 from dataclasses import asdict
 from xml.etree import ElementTree as Xml
 
 from harness.experiment.compare import Measure, Report
 
+_WIDTH = 78
+_HEAD = ("", "first", "second", "difference, 95 %", "", "n")
 _NAMES = {
     "right": "did right",
     "recover_s": "time to recover",
@@ -56,19 +59,23 @@ def junit(reports: Sequence[Report]) -> str:
 
 def _text(report: Report) -> str:
     measures = [report.right, *report.others]
-    lines = [report.name, *(f"  {line}" for line in _notes(report))]
-    lines += _columns(("", "first", "second", "difference, 95 %", "", "from"), [_cells(each) for each in measures])
-    strict = f"by scenario, {report.right.name}: intervals that hold for all together"
-    return "\n".join([*lines, f"  {strict}", *_columns((), [_cells(each) for each in report.by_scenario])])
+    lines = [report.name, *_wrapped(_notes(report)), ""]
+    lines += _columns(_HEAD, [_cells(each) for each in measures])
+    lines += ["", *_columns(("by scenario, did right", *_HEAD[1:]), [_cells(each) for each in report.by_scenario])]
+    return "\n".join([*lines, "", *_wrapped(_methods(report))])
+
+
+def _wrapped(lines: Sequence[str]) -> list[str]:
+    return [
+        part for line in lines for part in textwrap.wrap(line, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+    ]
 
 
 def _markdown(report: Report) -> str:
-    head = ("", "first", "second", "difference, 95 %", "", "from")
     parts = [f"### {_plain(report.name)}", "", *(f"- {_plain(line)}" for line in _notes(report)), ""]
-    parts += _rows(head, [_cells(each) for each in (report.right, *report.others)])
-    parts += ["", "By scenario, with intervals that hold for all together:", ""]
-    parts += _rows(head, [_cells(each) for each in report.by_scenario])
-    return "\n".join([*parts, ""])
+    parts += _rows(_HEAD, [_cells(each) for each in (report.right, *report.others)])
+    parts += ["", *_rows(("by scenario, did right", *_HEAD[1:]), [_cells(each) for each in report.by_scenario]), ""]
+    return "\n".join([*parts, *(_plain(line) for line in _methods(report)), ""])
 
 
 def _notes(report: Report) -> list[str]:
@@ -87,36 +94,49 @@ def _notes(report: Report) -> list[str]:
     return notes
 
 
+def _methods(report: Report) -> list[str]:
+    """Where the intervals are from."""
+    found: dict[str, list[str]] = {}
+    for measure in (report.right, *report.others):
+        found.setdefault(measure.method, []).append(_NAMES.get(measure.name, measure.name))
+    told = "; ".join(f"{', '.join(names)}: {method}" for method, names in found.items())
+    return [f"Intervals of 95 %, {told}. By scenario they are wider, to hold for all together."]
+
+
 def _told(report: Report) -> list[tuple[str, int, int]]:
     """The rules whose counts differ most."""
     return sorted(report.rule_changes, key=lambda each: -abs(each[1] - each[2]))[:5]
 
 
 def _cells(measure: Measure) -> tuple[str, ...]:
-    value = _formatter(measure)
     name = measure.scenario or _NAMES.get(measure.name, measure.name)
     return (
         name,
-        value(measure.first),
-        value(measure.second),
+        _value(measure, measure.first),
+        _value(measure, measure.second),
         _difference(measure),
         measure.decision,
-        f"{measure.n}, {measure.method}",
+        str(measure.n),
     )
 
 
 def _difference(measure: Measure) -> str:
-    value, difference = _formatter(measure), measure.difference
+    """Such as +5 points (-23 to 31)."""
+    difference, unit = measure.difference, "points" if measure.unit == "share" else measure.unit
+    value, low, high = (_number(measure, each) for each in (difference.value, difference.low, difference.high))
     sign = "+" if difference.value > 0 else ""
-    told = f"{sign}{value(difference.value)} ({value(difference.low)} to {value(difference.high)})"
-    return told.replace(" %", " points") if measure.unit == "share" else told
+    return f"{sign}{value} {unit} ({low} to {high})".replace("  ", " ")
 
 
-def _formatter(measure: Measure) -> Callable[[float], str]:
+def _value(measure: Measure, number: float) -> str:
+    unit = "%" if measure.unit == "share" else measure.unit
+    return f"{_number(measure, number)} {unit}".rstrip()
+
+
+def _number(measure: Measure, number: float) -> str:
     """Shares as per cent, money with its cents, seconds with one decimal; what is unknown is a dash."""
-    forms = {"share": (100, ".0f", " %"), "$": (1, ".4f", " $"), "s": (1, ".1f", " s"), "": (1, ".2f", "")}
-    factor, form, unit = forms[measure.unit]
-    return lambda number: "-" if math.isnan(number) else f"{format(factor * number, form)}{unit}"
+    factor, form = {"share": (100, ".0f"), "$": (1, ".4f"), "s": (1, ".1f"), "": (1, ".2f")}[measure.unit]
+    return "-" if math.isnan(number) else format(factor * number, form)
 
 
 def _columns(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
