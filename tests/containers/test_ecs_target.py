@@ -15,6 +15,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harness.aws.clients import client
+from harness.aws.logs import CloudWatchLog
+from harness.aws.secrets import read_secrets
 from harness.aws.target import EcsTarget, ecs_target
 from harness.errors import FixRefused, InputError
 from harness.loading import load_scenario
@@ -22,7 +25,7 @@ from harness.model.place import EcsPlace
 from harness.reading import read
 from harness.services.supervisor import Supervisor
 from harness.target.process import AppFiles
-from tests.containers.cloud import Cloud, cloud
+from tests.containers.cloud import GROUP, Cloud, cloud
 from tests.containers.conftest import ROOT, Engine
 
 pytestmark = pytest.mark.timeout(900)
@@ -138,6 +141,15 @@ def test_it_keeps_what_every_target_promises(there: Cloud, scenario: Path, place
         assert any("ready" in line or "GET" in line for line in app.logs())
         names = [name for name, _ in app.exposed()]
         assert not [name for name in names if "ministack" in name]
+
+
+def test_the_log_and_secrets_are_read(there: Cloud) -> None:
+    log = CloudWatchLog(client("logs"), GROUP, streams="shop/web/")
+    until(lambda: log.between(time.time() - 3600, time.time()), "the shop's lines are in the log")
+    told = there.client("secretsmanager").create_secret(Name="cream/analyse", SecretString='{"slack": "hook"}')
+    environ = {"SLACK_WEBHOOK_URL_SECRET": f"{told['ARN']}#slack", "PAYMENTS_CLIENT_SECRET": "no ARN"}
+    assert read_secrets(environ) == ["SLACK_WEBHOOK_URL"]
+    assert environ["SLACK_WEBHOOK_URL"] == "hook"
 
 
 def test_a_container_that_the_task_does_not_have_is_told(there: Cloud, scenario: Path, place: Path) -> None:
