@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from harness.experiment import compared
-from harness.experiment.compare import report
+from harness.experiment.compare import WORTH, report
 from harness.experiment.sides import side, versus
 
 _FORMS = {"text": compared.text, "json": compared.as_json, "markdown": compared.markdown, "junit": compared.junit}
@@ -17,8 +17,15 @@ _FORMS = {"text": compared.text, "json": compared.as_json, "markdown": compared.
 @click.option(
     "--format", "form", type=click.Choice([*_FORMS]), default="text", show_default=True, help="How it is told."
 )
+@click.option(
+    "--worth",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=WORTH,
+    show_default=True,
+    help="The least difference of shares that you would act on: how many more trials would show it?",
+)
 @click.option("--fail-on-regression", is_flag=True, help="Exit code 1 where the first is worse.")
-def command(first: str, second: str, form: str, fail_on_regression: bool) -> None:
+def command(first: str, second: str, form: str, worth: float, fail_on_regression: bool) -> None:
     """Is FIRST better than SECOND? Each is a folder of a sweep, or of trials, or FOLDER:FIXER@RETRIEVER.
 
     Better and worse are said where a 95 % interval leaves no doubt, else undecided. What cannot be compared is refused:
@@ -29,7 +36,7 @@ def command(first: str, second: str, form: str, fail_on_regression: bool) -> Non
       harness compare results/sweep:playbook@lexical results/sweep:playbook@none
       harness compare results/tonight results/baseline --fail-on-regression --format markdown
     """
-    reports = [report(each) for each in versus(side(first), side(second))]
+    reports = [report(each, worth) for each in versus(side(first), side(second))]
     click.echo(_FORMS[form](reports))
     worse = any(each.regressed for each in reports)
     click.get_current_context().exit(1 if fail_on_regression and worse else 0)

@@ -15,7 +15,9 @@ from harness.experiment.sides import Key, Versus
 from harness.stats.basics import LEVEL, Estimate
 from harness.stats.bootstrap import clustered, paired, stratified
 from harness.stats.paired import Decision, compare, decide, tally, unpaired_difference, with_missing
+from harness.stats.power import MoreRuns, more_runs
 
+WORTH = 0.1
 _SEED = 1  # of resampling: the same page each time
 Number = Callable[[TrialRow], float | None]
 
@@ -48,6 +50,8 @@ class Report:
     invalid: tuple[int, int]
     at_worst: Decision
     at_best: Decision
+    more: MoreRuns | None  # how many pairs would decide; None: the two are not paired
+    worth: float  # the least difference of shares that one would act on
     rule_changes: tuple[tuple[str, int, int], ...]  # what decided, how often in the first and in the second
 
     @property
@@ -57,8 +61,8 @@ class Report:
         )
 
 
-def report(given: Versus) -> Report:
-    """All measures, over all scenarios that both met and for each of them."""
+def report(given: Versus, worth: float = WORTH) -> Report:
+    """All measures, over all scenarios that both met and for each of them. ``worth`` is above 0, and at most 1."""
     scenarios = sorted({name for name, _ in given.first} & {name for name, _ in given.second})
     first, second = (
         {key: row for key, row in side.items() if key[0] in scenarios} for side in (given.first, given.second)
@@ -78,6 +82,8 @@ def report(given: Versus) -> Report:
         invalid=(_invalid(first), _invalid(second)),
         at_worst=bounds.against.decision if keys else "undecided",
         at_best=bounds.in_favour.decision if keys else "undecided",
+        more=more_runs(bounds.seen.pairs, worth=worth) if keys else None,
+        worth=worth,
         rule_changes=_rules(first, second),
     )
 

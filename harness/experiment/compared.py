@@ -88,6 +88,10 @@ def _notes(report: Report) -> list[str]:
             f"INVALID: {a} of the first, {b} of the second; had they all gone against the first it were "
             f"{report.at_worst}, all in its favour {report.at_best}"
         )
+    if report.more and report.right.decision == "undecided":
+        more = report.more
+        what = f"to show a difference of {100 * report.worth:.0f} points would take about {more.if_worth} more pairs"
+        notes.append(f"{what} (chance {more.power:.0%})")
     notes += [
         f"decided by {rule}: {first} of the first, {second} of the second" for rule, first, second in _told(report)
     ]

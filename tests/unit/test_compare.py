@@ -161,6 +161,20 @@ def test_what_has_no_partner_is_left_out_and_told() -> None:
     assert told.right.n == 10
 
 
+def test_how_many_more_pairs_would_decide() -> None:
+    told = compare(trials("a", half), trials("b", half))
+    assert told.more
+    assert told.more.so_far == 40 and told.more.if_worth > 0
+    assert "to show a difference of 10 points would take about" in " ".join(compared.text([told]).split())
+    (found,) = versus(trials("a", half), trials("b", half))
+    later = report(found, worth=0.05).more
+    assert later and later.if_worth > told.more.if_worth
+    decided = compare(trials("a", healed), trials("b", half))
+    assert decided.more and decided.more.if_worth == 0
+    assert "would take" not in compared.text([decided])
+    assert compare(trials("a", healed), trials("b", half, seeds=range(100, 120))).more is None
+
+
 def test_rules_that_decided_more_or_less_often_are_told() -> None:
     told = compare(trials("a", half), trials("b", healed))
     assert told.rule_changes == (("not-recovered", 20, 0), ("recovered", 20, 40))
