@@ -18,6 +18,7 @@ _COMMANDS = {  # name -> (module, what `harness --help` says of it)
     "demo": ("harness.cli.demo", "Run one trial with a stand-in of a model, without a key."),
     "sweep": ("harness.cli.sweep", "Run many trials of many fixers, and go on where that stopped."),
     "compare": ("harness.cli.compare", "Tell whether one fixer is better than another."),
+    "calibration": ("harness.cli.calibration", "Tell from which confidence on fixes may go live by themselves."),
     "validate": ("harness.cli.validate", "Check scenario files without starting anything."),
     "resume": ("harness.cli.resume", "Give a verdict and a record to each trial that was cut short."),
     "rejudge": ("harness.cli.rejudge", "Judge the trial in a folder again by today's rules."),

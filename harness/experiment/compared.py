@@ -10,6 +10,7 @@ from dataclasses import asdict
 from xml.etree import ElementTree as Xml
 
 from harness.experiment.compare import Measure, Report
+from harness.model.plain import without_nan
 
 _WIDTH = 78
 _HEAD = ("", "first", "second", "difference, 95 %", "", "n")
@@ -36,7 +37,7 @@ def markdown(reports: Sequence[Report]) -> str:
 def as_json(reports: Sequence[Report]) -> str:
     """A list with one object for each pair of arms. What is unknown is null: JSON has no NaN."""
     plain = [{**asdict(each), "regressed": each.regressed} for each in reports]
-    return json.dumps(_without_nan(plain), indent=2)
+    return json.dumps(without_nan(plain), indent=2)
 
 
 def junit(reports: Sequence[Report]) -> str:
@@ -158,11 +159,3 @@ def _rows(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
 def _plain(said: str) -> str:
     """A name from outside, which is to be no markup."""
     return said.replace("|", "/").replace("<", "&lt;").replace("\n", " ")
-
-
-def _without_nan(value: object) -> object:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _without_nan(each) for key, each in value.items()}
-    return [_without_nan(each) for each in value] if isinstance(value, list | tuple) else value
