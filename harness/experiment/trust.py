@@ -133,4 +133,4 @@ def _advice(found: Trust) -> list[str]:
 
 def _deployed(half: Deployed) -> str:
     gain = half.gain
-    return f"{half.healed} of {half.claims} healed, {gain.value:+.2f} each ({gain.low:.2f} to {gain.high:.2f})"
+    return f"{half.healed} healed, of {half.claims}: {gain.value:+.2f} an incident ({gain.low:.2f} to {gain.high:.2f})"
