@@ -40,7 +40,7 @@ def side(given: str) -> Side:
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}", cure="name a sweep's folder, or one that holds trials")
     arms: dict[str, dict[Key, TrialRow]] = {}
-    for row in _rows(folder):
+    for row in rows_of(folder):
         known = arms.setdefault(row.arm, {})
         if (row.scenario, row.seed) not in known or not known[row.scenario, row.seed].measured:
             known[row.scenario, row.seed] = row
@@ -87,8 +87,11 @@ def _require_comparable(given: Versus) -> None:
             raise InputError(what, cure="run both on the same version")
 
 
-def _rows(folder: Path) -> Sequence[TrialRow]:
-    return counted(rows(folder)) if (folder / FILE).exists() else list(_of_folders(sorted(folder.glob(f"*/{VERDICT}"))))
+def rows_of(folder: Path, *, every: bool = False) -> Sequence[TrialRow]:
+    """The trials of a folder, those of a sweep that count; ``every``: all of them."""
+    if (folder / FILE).exists():
+        return rows(folder) if every else counted(rows(folder))
+    return list(_of_folders(sorted(folder.glob(f"*/{VERDICT}"))))
 
 
 def _of_folders(verdicts: Iterable[Path]) -> Iterator[TrialRow]:
