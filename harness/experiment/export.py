@@ -90,8 +90,8 @@ WINDOWS: Mapping[str, str] = {
 }
 _CARD = """# Trials of fixers under live load
 
-{count} trials, exported {at}, tables of version {version}. Each trial broke a running app under open-loop load, gave the
-incident to a fixer, deployed what it proposed, and judged by hidden checks whether users got right answers again.
+{count} trials, exported {at}, tables of version {version}. Each trial broke a running app under open-loop load, gave
+the incident to a fixer, deployed what it proposed, and judged by hidden checks whether users got right answers again.
 
 - outcomes: {outcomes}
 - judges: {judges}; compare only trials of one judge and one `scenario_hash`
@@ -123,7 +123,7 @@ def export(folders: Sequence[Path], to: Path) -> Exported:
         "attempts": ([each for folder, row in trials for each in _attempts(folder / row.trial)], ATTEMPTS),
         "windows": ([each for folder, row in trials for each in _windows(folder / row.trial)], WINDOWS),
     }
-    import pandas as pd  # noqa: PLC0415 - a second to import
+    import pandas as pd  # type: ignore[import-untyped] # noqa: PLC0415 - it publishes no types; a second to import
 
     to.mkdir(parents=True, exist_ok=True)
     for name, (table, columns) in tables.items():

@@ -40,7 +40,6 @@ class Order:
     scenario_hash: str
     results: str
     mark: str
-    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +138,7 @@ def run(order: Order) -> Done:
     with _lock:
         _running[order.id] = lane
     try:
-        ran = lane.run(*words, "--id", order.id, "--no-track", *order.options)
+        ran = lane.run(*words, "--id", order.id, "--no-track")
     finally:
         with _lock:
             del _running[order.id]

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,7 @@ class Sweep:
         wanted = cells(self.place.manifest.experiment, self.place.scenarios)
         return [cell for cell in wanted if cell.key not in measured and tries[cell.key] < most]
 
-    def run(self, scheduler: str | None = None, options: Sequence[str] = ()) -> Iterator[Progress]:
+    def run(self, scheduler: str | None = None) -> Iterator[Progress]:
         """Runs what is missing. InputError, MeasurementError. Ctrl-C ends the trials that run; the next call goes on.
 
         Trials that a crash has left are judged first, by their journals.
@@ -65,9 +65,9 @@ class Sweep:
         for row in self._adopted():
             append(self.folder, row)
         with machines(scheduler) as there:
-            yield from self._run(there, tuple(options))
+            yield from self._run(there)
 
-    def _run(self, there: Machines, options: tuple[str, ...]) -> Iterator[Progress]:
+    def _run(self, there: Machines) -> Iterator[Progress]:
         todo, slots = deque(self.missing()), there.slots()
         running: dict[Future[Done], Cell] = {}
         failures, stopped = 0, ""
@@ -76,7 +76,7 @@ class Sweep:
                 stopped = stopped or self._spent()
                 while todo and not stopped and len(running) < slots:
                     cell = todo.popleft()
-                    running[there.begin(self._order(cell, options))] = cell
+                    running[there.begin(self._order(cell))] = cell
                 if not running:
                     break
                 for future in there.ended([*running]):
@@ -117,7 +117,7 @@ class Sweep:
         tries = sum(row.cell == cell.key and row.tried for row in rows(self.folder))
         return 0 < tries < 1 + self.place.manifest.experiment.retries
 
-    def _order(self, cell: Cell, options: tuple[str, ...]) -> Order:
+    def _order(self, cell: Cell) -> Order:
         loaded = self.place.scenarios[cell.scenario]
         number = sum(path.is_dir() for path in self.folder.glob(f"{self._stem(cell)}-*")) + 1
         return Order(
@@ -127,7 +127,6 @@ class Sweep:
             scenario_hash=loaded.hash,
             results=str(self.folder),
             mark=str(self.place.mark.resolve()),
-            options=options,
         )
 
     def _stem(self, cell: Cell) -> str:

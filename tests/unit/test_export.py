@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from pathlib import Path
 
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped] # it publishes no types
 import pytest
 from click.testing import CliRunner
 

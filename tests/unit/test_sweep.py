@@ -234,7 +234,7 @@ def test_a_crash_between_verdict_and_row_runs_nothing_twice(place: Opened, lanes
 def test_a_trial_that_was_cut_short_is_invalid_and_run_again(place: Opened, lanes: Lanes, base: Path) -> None:
     sweep = Sweep(place=place)
     first = sweep.missing()[0]
-    folder = place.folder / sweep._order(first, ()).id
+    folder = place.folder / sweep._order(first).id
     folder.mkdir()
     (folder / "scenario.yml").write_bytes((base / "slow_export.yml").read_bytes())
     trial = replace(sample.trial(), id=folder.name, scenario="slow_export", seed=first.seed)
@@ -279,7 +279,7 @@ def test_ctrl_c_ends_the_trial_that_runs(place: Opened, lanes: Lanes, monkeypatc
 
 def test_a_trial_that_had_not_begun_leaves_nothing(place: Opened, lanes: Lanes) -> None:
     sweep = Sweep(place=place)
-    folder = place.folder / sweep._order(sweep.missing()[0], ()).id
+    folder = place.folder / sweep._order(sweep.missing()[0]).id
     folder.mkdir()
     list(sweep.run())
     assert len(lanes.ran) == len(rows(place.folder)) == 6
@@ -329,14 +329,14 @@ def test_one_trial_runs_at_a_time_on_this_machine(place: Opened, lanes: Lanes) -
 
 
 def test_a_machine_with_another_version_runs_nothing(place: Opened, lanes: Lanes, base: Path) -> None:
-    order = replace(Sweep(place=place)._order(Sweep(place=place).missing()[0], ()), scenario_hash="other")
+    order = replace(Sweep(place=place)._order(Sweep(place=place).missing()[0]), scenario_hash="other")
     with pytest.raises(MeasurementError, match="another version of the scenario"):
         machines.run(order)
     assert lanes.ran == []
 
 
 def test_what_another_machine_has_is_brought_here(place: Opened, lanes: Lanes, tmp_path: Path) -> None:
-    order = Sweep(place=place)._order(Sweep(place=place).missing()[0], ())
+    order = Sweep(place=place)._order(Sweep(place=place).missing()[0])
     here = machines.run(order)
     assert here.packed == b""
     there = machines.run(replace(order, id="away", results=str(tmp_path / "away"), mark=str(tmp_path / "not here")))
