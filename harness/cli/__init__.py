@@ -19,6 +19,7 @@ _COMMANDS = {  # name -> (module, what `harness --help` says of it)
     "sweep": ("harness.cli.sweep", "Run many trials of many fixers, and go on where that stopped."),
     "compare": ("harness.cli.compare", "Tell whether one fixer is better than another."),
     "calibration": ("harness.cli.calibration", "Tell from which confidence on fixes may go live by themselves."),
+    "nightly": ("harness.cli.nightly", "Run an experiment each night, and tell when it has become worse."),
     "export": ("harness.cli.export", "Write trials as tables for others."),
     "validate": ("harness.cli.validate", "Check scenario files without starting anything."),
     "resume": ("harness.cli.resume", "Give a verdict and a record to each trial that was cut short."),

@@ -104,15 +104,18 @@ def _from_flags(
         raise InputError(what, cure="change the flags") from None
 
 
-def carry_on(sweep: Sweep, scheduler: str | None, *, track: bool) -> None:
-    """Run what is missing, and tell of each trial as it ends; then of all. MLflow gets them last: it takes seconds."""
+def carry_on(sweep: Sweep, scheduler: str | None, *, track: bool, err: bool = False) -> None:
+    """Run what is missing, and tell of each trial as it ends; then of all. MLflow gets them last: it takes seconds.
+
+    ``err``: all that goes to standard error.
+    """
     experiment = sweep.place.manifest.experiment
     missing = len(sweep.missing())
     click.echo(f"{sweep.folder}: {missing} trials to run", err=True)
     for progress in sweep.run(scheduler) if missing else ():
-        click.echo(_line(progress))
+        click.echo(_line(progress), err=err)
     for line in _table(counted(rows(sweep.folder)), [arm.name for arm in experiment.arms]):
-        click.echo(line)
+        click.echo(line, err=err)
     if track and not sweep.track():
         click.echo(f"MLflow did not take the trials, see {sweep.folder}/mlflow.log; resume tries again", err=True)
 

@@ -17,7 +17,7 @@ from harness.model.event import TrialEnded
 from harness.model.verdict import Outcome
 from harness.sinks.journal import Journal
 from tests import events as sample
-from tests.unit.test_compare import row
+from tests.rows import row
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,59 +17,24 @@ from harness.cli.resume import command as resume_command
 from harness.cli.sweep import command
 from harness.errors import InputError, MeasurementError
 from harness.experiment import machines
-from harness.experiment.lanes import Lane, Ran
+from harness.experiment.lanes import Lane
 from harness.experiment.manifest import Opened, begun, opened
 from harness.experiment.plan import Cell, cells, seed_of
 from harness.experiment.results import counted, rows
 from harness.experiment.sweep import Sweep
 from harness.model.experiment import Arm, Experiment, SweepBudget
-from harness.model.fix import Cost
-from harness.model.verdict import Outcome, Verdict
-from harness.sinks.journal import Journal, verdict_json
+from harness.model.verdict import Outcome
+from harness.sinks.journal import Journal
 from tests import events as sample
 from tests.e2e import tiny
+from tests.lanes import Lanes
 
 ARMS = (Arm(fixer="noop"), Arm(fixer="playbook"), Arm(fixer="playbook", retriever="none"))
-Fate = Callable[[dict[str, str]], Outcome | None]
 
 
 def experiment(**changes: object) -> Experiment:
     given: dict[str, object] = {"name": "test", "scenarios": ("slow_export.yml",), "arms": ARMS, "repeats": 2}
     return Experiment.model_validate({**given, **changes})
-
-
-class Lanes:
-    """Instead of `harness run`: a folder with a verdict, as it leaves one. ``fate`` says which; None: none at all."""
-
-    def __init__(self) -> None:
-        self.ran: list[dict[str, str]] = []
-        self.fate: Fate = lambda _: Outcome.HEALED
-        self.usd: float | None = None
-        self.before: Callable[[], object] = lambda: None
-
-    def run(self, lane: Lane, scenario: str, *words: str) -> Ran:
-        asked = dict(zip(words[::2], words[1::2], strict=False)) | {"scenario": scenario}
-        self.ran.append(asked)
-        self.before()
-        outcome = self.fate(asked)
-        if outcome is None:
-            raise MeasurementError("no verdict:\nit fell over")
-        told = json.loads(verdict_json(self.verdict(asked, outcome)))
-        folder = lane.results / asked["--id"]
-        folder.mkdir(parents=True)
-        (folder / "verdict.json").write_text(json.dumps(told))
-        (folder / "events.jsonl").write_text("")
-        return Ran(verdict=told, seconds=1.0)
-
-    def verdict(self, asked: dict[str, str], outcome: Outcome) -> Verdict:
-        trial = replace(
-            sample.trial(),
-            id=asked["--id"],
-            scenario="slow_export",
-            seed=int(asked["--seed"]),
-            retriever=asked["--retriever"],
-        )
-        return replace(sample.verdict(outcome, trial), cost=Cost(usd=self.usd))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from harness.experiment.results import append
 from harness.experiment.sides import Side
 from harness.experiment.trust import as_json, text, trust
 from harness.model.verdict import Outcome
-from tests.unit.test_compare import row
+from tests.rows import row
 
 
 def arm(honest: bool, n: int = 400, **changes: object) -> Side:
