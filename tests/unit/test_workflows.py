@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harness.model.experiment import Experiment
+from harness.reading import read
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".github" / "workflows"
 FILES = sorted(FOLDER.glob("*.yml"))
@@ -95,3 +98,10 @@ def test_ci_runs_the_gate_and_nothing_beside_it() -> None:
     steps = job["steps"]
     assert isinstance(steps, list)
     assert [step["run"].split()[-1] for step in steps if "run" in step] == [".ci/run"]
+
+
+def test_the_nightly_experiment_has_every_scenario() -> None:
+    experiment, _ = read(ROOT / "deploy" / "nightly.yml", Experiment)
+    found = {(ROOT / "deploy" / name).resolve() for name in experiment.scenarios}
+    assert found == set((ROOT / "scenarios").glob("*.yml"))
+    assert "harness nightly deploy/nightly.yml" in (FOLDER / "nightly.yml").read_text(encoding="utf-8")
