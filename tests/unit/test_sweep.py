@@ -6,6 +6,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -291,6 +292,22 @@ def test_one_trial_runs_at_a_time_on_this_machine(place: Opened, lanes: Lanes) -
     lanes.before = alone
     list(Sweep(place=place).run())
     assert len(rows(place.folder)) == 6
+
+
+def test_two_workers_on_one_machine_take_turns(place: Opened, lanes: Lanes) -> None:
+    at_work = threading.Lock()
+
+    def alone() -> None:
+        assert at_work.acquire(blocking=False)
+        threading.Event().wait(0.1)
+        at_work.release()
+
+    lanes.before = alone
+    sweep = Sweep(place=place)
+    orders = [sweep._order(cell) for cell in sweep.missing()[:3]]
+    with ThreadPoolExecutor(3) as pool:
+        done = list(pool.map(machines.run, orders))
+    assert {each.verdict["trial"]["id"] for each in done} == {order.id for order in orders}
 
 
 def test_a_machine_with_another_version_runs_nothing(place: Opened, lanes: Lanes, base: Path) -> None:
