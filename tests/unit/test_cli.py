@@ -34,6 +34,11 @@ HEAVY = [
 COMMANDS = [
     "run",
     "demo",
+    "sweep",
+    "compare",
+    "calibration",
+    "nightly",
+    "export",
     "validate",
     "resume",
     "rejudge",

@@ -327,7 +327,8 @@ def test_what_another_machine_has_is_brought_here(place: Opened, lanes: Lanes, t
     assert told == there.verdict
 
 
-def test_a_scheduler_that_is_not_there_is_told() -> None:
+def test_a_scheduler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "_CONNECT_S", 1.0)
     with pytest.raises(InputError, match="no scheduler answers"), machines.machines("tcp://127.0.0.1:9"):
         pass
 
@@ -336,13 +337,15 @@ def test_a_scheduler_that_is_not_there_is_told() -> None:
 
 
 def test_by_flags_and_again(base: Path, tmp_path: Path, lanes: Lanes) -> None:
-    words = [str(base / "slow_export.yml"), "--fixer", "noop", "--fixer", "playbook", "--repeats", "2"]
+    words = [str(base / "slow_export.yml"), "--fixer", "noop", "--fixer", "playbook", "--repeats", "2", "--no-track"]
     for trials in (4, 4):
         done = CliRunner().invoke(command, [*words, "--results", str(tmp_path / "results")], catch_exceptions=False)
         assert done.exit_code == 0, done.output
         assert len(lanes.ran) == trials
         assert "noop@lexical                     right 2 of 2" in done.output
-    done = CliRunner().invoke(resume_command, [str(tmp_path / "results" / "sweep")], catch_exceptions=False)
+    done = CliRunner().invoke(
+        resume_command, [str(tmp_path / "results" / "sweep"), "--no-track"], catch_exceptions=False
+    )
     assert done.exit_code == 0 and "0 trials to run" in done.output
 
 
@@ -350,7 +353,7 @@ def test_by_a_file(base: Path, tmp_path: Path, lanes: Lanes) -> None:
     (base / "experiment.yml").write_text(
         "name: mine\nscenarios: [slow_export.yml]\narms: [{fixer: noop}]\nrepeats: 1\n"
     )
-    words = ["--experiment", str(base / "experiment.yml"), "--results", str(tmp_path / "results")]
+    words = ["--experiment", str(base / "experiment.yml"), "--no-track", "--results", str(tmp_path / "results")]
     lanes.fate = lambda _: Outcome.INVALID
     done = CliRunner().invoke(command, words, catch_exceptions=False)
     assert done.exit_code == 3
