@@ -146,8 +146,8 @@ def mcnemar(pairs: Pairs) -> float:
     seen = math.comb(differ, fewer)
     tail = sum(math.comb(differ, count) for count in range(fewer + 1))
     if 2 * fewer == differ:
-        return 1 - seen / 2 ** (differ + 1) if differ else 1.0
-    return (2 * tail - seen) / 2**differ
+        return 1 - seen / (2 << differ) if differ else 1.0
+    return (2 * tail - seen) / (1 << differ)
 
 
 def _correlation(pairs: Pairs) -> float:

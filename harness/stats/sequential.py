@@ -23,7 +23,7 @@ ALARM = 0.05  # the chance of an alarm, ever, where nothing became worse
 NIGHTS = 30
 _FOR_BASELINE = 0.2  # the share of that chance which the doubt about the baseline takes
 _RATES = 20  # below the floor, over which the bet is spread
-_ENOUGH = 1e200  # evidence is not counted beyond: it would overflow
+_ENOUGH = 1e100  # evidence is not counted beyond, or it would overflow; nor is that of one night beyond e^460
 _Numbers = NDArray[np.float64]
 
 
