@@ -78,6 +78,8 @@ def test_evidence_by_hand() -> None:
     rates = (np.arange(20) + 0.5) / 40
     told = against_rate(nights(1, n=3), 0.5, planned=1)
     assert told[0].evidence == pytest.approx(float(np.mean(rates * (1 - rates) ** 2 / 0.125)))
+    later = against_rate(nights(1, 0, n=3), 0.5, planned=1)
+    assert later[1].evidence == pytest.approx(float(np.mean(rates * (1 - rates) ** 5 / 0.125**2))), "no new stake"
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=35), st.floats(0.05, 0.99), st.data())
