@@ -7,7 +7,7 @@ import json
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from harness.errors import InputError
 from harness.identity import utc_now
 from harness.loading import LoadedScenario, load_scenario
-from harness.model.experiment import Experiment
+from harness.model.experiment import Experiment, SweepBudget
 from harness.sinks.journal import write_atomically
 from harness.trial.judge import JUDGE
 
@@ -53,9 +53,10 @@ class Opened:
 
 @contextmanager
 def begun(experiment: Experiment, base: Path, folder: Path) -> Iterator[Opened]:
-    """A new sweep in the folder, or the one that is there, which must be the same. ``base``: where files count from.
+    """A new sweep in the folder, or the one that is there. ``base``: where files count from.
 
-    InputError where the folder holds another sweep, or somebody works on it.
+    That one may be given another budget, more retries, or other repeats. InputError where it is another sweep, or
+    somebody works on it.
     """
     loaded = _loaded({name: str(base / name) for name in experiment.scenarios})
     hashes = {name: each.hash for name, each in loaded.items()}
@@ -70,11 +71,14 @@ def begun(experiment: Experiment, base: Path, folder: Path) -> Iterator[Opened]:
                 token=secrets.token_hex(3),
                 created_at=utc_now(),
             )
-            write_atomically(folder / PLAN, json.dumps(_MANIFEST.dump_python(manifest, mode="json"), indent=2).encode())
+            _write(folder, manifest)
         manifest = manifest_of(folder)
-        if manifest.experiment != experiment:
+        if _core(manifest.experiment) != _core(experiment):
             raise InputError(f"{folder} holds another sweep", cure="give this one a name of its own: --name")
         _require_same(manifest, hashes, folder)
+        if manifest.experiment != experiment:
+            manifest = replace(manifest, experiment=experiment)
+            _write(folder, manifest)
         (folder / f".{manifest.token}").touch()
         yield Opened(folder=folder, manifest=manifest, scenarios=loaded)
 
@@ -87,6 +91,15 @@ def opened(folder: Path) -> Iterator[Opened]:
     with _alone(folder):
         _require_same(manifest, {name: each.hash for name, each in loaded.items()}, folder)
         yield Opened(folder=folder, manifest=manifest, scenarios=loaded)
+
+
+def _core(experiment: Experiment) -> Experiment:
+    """What makes it this sweep and no other: its scenarios, arms and seed."""
+    return experiment.model_copy(update={"budget": SweepBudget(), "retries": 0, "repeats": 1})
+
+
+def _write(folder: Path, manifest: Manifest) -> None:
+    write_atomically(folder / PLAN, json.dumps(_MANIFEST.dump_python(manifest, mode="json"), indent=2).encode())
 
 
 def _loaded(files: Mapping[str, str]) -> dict[str, LoadedScenario]:

@@ -107,6 +107,8 @@ class Sweep:
             done: Done = future.result()
         except HarnessError as error:
             return MeasurementError(f"{cell.key}: {error.message}", cure=error.cure)
+        except Exception as error:  # Dask's own: a machine that died, or cannot be reached any more
+            return MeasurementError(f"{cell.key}: {type(error).__name__}: {error}", cure="look at its machine")
         if done.packed:
             unpack(done.packed, self.folder)
         row = self._row(done.verdict, cell, done.wall_s)
@@ -119,7 +121,7 @@ class Sweep:
 
     def _order(self, cell: Cell) -> Order:
         loaded = self.place.scenarios[cell.scenario]
-        number = sum(path.is_dir() for path in self.folder.glob(f"{self._stem(cell)}-*")) + 1
+        number = len(self._tries(cell)) + 1
         return Order(
             cell=cell,
             id=f"{self._stem(cell)}-{number}",
@@ -132,11 +134,17 @@ class Sweep:
     def _stem(self, cell: Cell) -> str:
         return f"{self.place.manifest.token}-{cell.scenario}-{cell.arm.slug}-{cell.repeat}"
 
+    def _tries(self, cell: Cell) -> list[Path]:
+        """The folders of its trials. Another cell's name may begin like this one's."""
+        stem = self._stem(cell)
+        found = self.folder.glob(f"{stem}-*")
+        return sorted(path for path in found if path.name.removeprefix(f"{stem}-").isdecimal())
+
     def _adopted(self) -> Iterator[TrialRow]:
         """Of trials that began and have no row: a crash came between. What was cut short is INVALID."""
         known = {row.trial for row in rows(self.folder)}
         for cell in cells(self.place.manifest.experiment, self.place.scenarios):
-            for folder in sorted(self.folder.glob(f"{self._stem(cell)}-*")):
+            for folder in self._tries(cell):
                 if folder.name not in known and (verdict := _verdict(folder)):
                     took_s = max((phase["end_s"] for phase in verdict["phases"]), default=0.0)
                     yield self._row(verdict, cell, took_s)

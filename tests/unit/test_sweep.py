@@ -263,6 +263,37 @@ def test_another_sweep_does_not_fit_into_the_folder(base: Path, tmp_path: Path) 
         pass
 
 
+def test_it_may_be_given_more_budget_and_more_repeats(base: Path, tmp_path: Path, lanes: Lanes) -> None:
+    lanes.usd = 0.1
+    for changes, trials in (({"budget": {"usd": 0.25}}, 3), ({"budget": {"usd": 9}}, 6), ({"repeats": 3}, 9)):
+        with begun(experiment(**changes), base, tmp_path / "sweep") as place:
+            list(Sweep(place=place).run())
+        assert len(lanes.ran) == trials
+    with opened(tmp_path / "sweep") as place:
+        assert place.manifest.experiment.repeats == 3
+    ids = [each["--id"] for each in lanes.ran]
+    assert len(set(ids)) == len(ids)
+
+
+def test_folders_of_another_cell_are_not_its_own(place: Opened, lanes: Lanes) -> None:
+    sweep = Sweep(place=place)
+    first = sweep.missing()[0]
+    other = sweep._order(first).id.removesuffix("-1") + "-2-1"  # as of an arm whose name ends with -1
+    (place.folder / other).mkdir()
+    assert sweep._tries(first) == []
+
+
+def test_a_machine_that_dies_is_told(place: Opened, lanes: Lanes) -> None:
+    def dies() -> None:
+        lanes.before = lambda: None
+        raise ConnectionError("the worker is gone")
+
+    lanes.before = dies
+    told = list(Sweep(place=place).run())
+    assert "ConnectionError: the worker is gone" in told[0].told
+    assert told[-1].done == 5
+
+
 def test_a_scenario_that_has_changed_is_told(base: Path, tmp_path: Path) -> None:
     with begun(experiment(), base, tmp_path / "sweep"):
         pass
