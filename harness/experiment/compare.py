@@ -16,6 +16,7 @@ from harness.stats.basics import LEVEL, Estimate
 from harness.stats.bootstrap import clustered, paired, stratified
 from harness.stats.paired import Decision, compare, decide, tally, unpaired_difference, with_missing
 from harness.stats.power import MoreRuns, more_runs
+from harness.stats.survival import LogRank, Time, stratified_log_rank
 
 WORTH = 0.1
 _SEED = 1  # of resampling: the same page each time
@@ -50,6 +51,7 @@ class Report:
     invalid: tuple[int, int]
     at_worst: Decision
     at_best: Decision
+    curves: LogRank  # whether both recover alike at every time, scenario by scenario; p is NaN where nothing tells
     more: MoreRuns | None  # how many pairs would decide; None: the two are not paired
     worth: float  # the least difference of shares that one would act on
     rule_changes: tuple[tuple[str, int, int], ...]  # what decided, how often in the first and in the second
@@ -82,6 +84,7 @@ def report(given: Versus, worth: float = WORTH) -> Report:
         invalid=(_invalid(first), _invalid(second)),
         at_worst=bounds.against.decision if keys else "undecided",
         at_best=bounds.in_favour.decision if keys else "undecided",
+        curves=stratified_log_rank((_times(name, first), _times(name, second)) for name in scenarios),
         more=more_runs(bounds.seen.pairs, worth=worth) if keys else None,
         worth=worth,
         rule_changes=_rules(first, second),
@@ -161,6 +164,13 @@ def _numbers(
         method=told.method,
         n=told.n,
     )
+
+
+def _times(scenario: str, side: Mapping[Key, TrialRow]) -> list[Time]:
+    """Of the outages: seconds, and whether it recovered then or was watched for so long."""
+    rows = [row for (name, _), row in side.items() if name == scenario and row.measured and not row.control]
+    found = [(row.censored_s if row.recover_s is None else row.recover_s, row.recover_s is not None) for row in rows]
+    return [(seconds, recovered) for seconds, recovered in found if seconds is not None]
 
 
 def _values(number: Number, side: Mapping[Key, TrialRow]) -> dict[Key, float]:

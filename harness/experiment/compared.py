@@ -105,7 +105,12 @@ def _methods(report: Report) -> list[str]:
     for measure in (report.right, *report.others):
         found.setdefault(measure.method, []).append(_NAMES.get(measure.name, measure.name))
     told = "; ".join(f"{', '.join(names)}: {method}" for method, names in found.items())
-    return [f"Intervals of 95 %, {told}. By scenario they are wider, to hold for all together."]
+    lines = [f"Intervals of 95 %, {told}. By scenario they are wider, to hold for all together."]
+    if not math.isnan(report.curves.p):
+        curves = report.curves
+        seen = f"{curves.healed} of the first did, {curves.expected:.1f} were to be expected"
+        lines.append(f"Do both recover alike at every time (log-rank, by scenario)? p = {curves.p:.2g}; {seen}.")
+    return lines
 
 
 def _told(report: Report) -> list[tuple[str, int, int]]:

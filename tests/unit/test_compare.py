@@ -80,6 +80,14 @@ def test_what_never_recovered_counts_with_the_time_it_was_watched() -> None:
     assert found.second == pytest.approx((45 + sum(10 + seed % 3 for seed in SEEDS if seed % 2) / 10) / 2)
 
 
+def test_whether_they_recover_alike_at_every_time() -> None:
+    assert compare(trials("a", half), trials("b", half)).curves.p == pytest.approx(1)
+    told = compare(trials("a", healed), trials("b", half))
+    assert told.curves.p < 0.01 and told.curves.healed == 40 > told.curves.expected
+    assert "Do both recover alike at every time" in compared.text([told])
+    assert math.isnan(compare(trials("a", never), trials("b", never)).curves.p)
+
+
 def test_a_control_has_no_recovery() -> None:
     def alone(_scenario: str, seed: int) -> Outcome:
         return Outcome.LEFT_ALONE if seed % 2 else Outcome.FALSE_ALARM
