@@ -126,7 +126,7 @@ def _measures(first: Mapping[Key, TrialRow], second: Mapping[Key, TrialRow]) -> 
     """Where less is better. A recovery counts up to the time that all trials of its scenario were watched for."""
     watched: dict[str, float] = {}
     for row in (*first.values(), *second.values()):
-        if row.censored_s is not None:
+        if row.measured and row.censored_s is not None:
             watched[row.scenario] = min(row.censored_s, watched.get(row.scenario, math.inf))
 
     def recover_s(row: TrialRow) -> float | None:

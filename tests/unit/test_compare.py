@@ -80,6 +80,13 @@ def test_what_never_recovered_counts_with_the_time_it_was_watched() -> None:
     assert found.second == pytest.approx((45 + sum(10 + seed % 3 for seed in SEEDS if seed % 2) / 10) / 2)
 
 
+def test_how_long_an_invalid_trial_was_watched_bounds_nothing() -> None:
+    first = trials("a", half).arms["a@lexical"]
+    cut_short = replace(first["pool", 0], outcome=Outcome.INVALID, recover_s=None, censored_s=1.0)
+    told = compare(Side(name="a", arms={"a@lexical": {**first, ("pool", 0): cut_short}}), trials("b", half))
+    assert measure(told, "recover_s").first > 20
+
+
 def test_whether_they_recover_alike_at_every_time() -> None:
     assert compare(trials("a", half), trials("b", half)).curves.p == pytest.approx(1)
     told = compare(trials("a", healed), trials("b", half))
