@@ -42,6 +42,7 @@ TRIALS: Mapping[str, str] = {
     "confirm_s": _TIME,
     "censored_s": "never recovered: for how many seconds it was watched (right-censored)",
     "attempts": "proposals and abstentions",
+    "live": "whether a fix ran where users were",
     "confidence": "0 to 1, as the fixer stated it before the outcome was known",
     "retriever_confidence": "0 to 1, how far the best passage stands out",
     "combined_confidence": "0 to 1, of both",

@@ -46,6 +46,7 @@ class TrialRow:
     confirm_s: float | None = None
     censored_s: float | None = None
     attempts: int = 0
+    live: bool = False  # whether a fix ran where users were
     confidence: float | None = None
     retriever_confidence: float | None = None
     combined_confidence: float | None = None
@@ -118,6 +119,7 @@ def row_of(
         confirm_s=times["confirm_s"],
         censored_s=times["censored_s"],
         attempts=len(verdict["attempts"]),
+        live=any(attempt["deployment"] for attempt in verdict["attempts"]),
         confidence=verdict["confidence"],
         retriever_confidence=verdict["retriever_confidence"],
         combined_confidence=verdict["combined_confidence"],

@@ -37,7 +37,7 @@ _FIELDS: Mapping[Whose, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """Of one arm. ``silent``: trials that could be measured, and in which nothing was proposed with a confidence."""
+    """Of one arm. ``silent``: trials that could be measured, in which no fix with a confidence went live."""
 
     arm: str
     whose: Whose
@@ -54,7 +54,7 @@ class Trust:
 def trust(given: Side, whose: Whose, *, benefit: float, cost: float) -> list[Trust]:
     """For each arm that stated any. A fix that went live and did not heal, or that nobody needed, is a bad one.
 
-    InputError where no trial has such a confidence.
+    InputError where there is none.
     """
     found = []
     for arm, trials in given.arms.items():
@@ -77,14 +77,14 @@ def trust(given: Side, whose: Whose, *, benefit: float, cost: float) -> list[Tru
             )
     if not found:
         cure = "choose another: --confidence stated, retrieval or combined"
-        raise InputError(f"{given.name}: no trial has a confidence ({whose})", cure=cure)
+        raise InputError(f"{given.name}: no fix went live with a confidence ({whose})", cure=cure)
     return found
 
 
 def _claims(rows: Iterable[TrialRow], whose: Whose) -> Iterable[Claim]:
     for row in rows:
         value = getattr(row, _FIELDS[whose])
-        if value is not None:
+        if row.live and value is not None:  # what the guard or the review refuses costs nothing
             yield Claim(confidence=value, healed=row.outcome is Outcome.HEALED, scenario=row.scenario, seed=row.seed)
 
 
@@ -99,9 +99,9 @@ def as_json(found: Sequence[Trust]) -> str:
 
 def _text(found: Trust) -> str:
     parts, told = found.brier, found.reliability
-    silent = f"; {found.silent} more trials without any" if found.silent else ""
+    silent = f"; {found.silent} more trials without" if found.silent else ""
     lines = [
-        f"{found.arm}: {told.n} fixes with a confidence ({found.whose}){silent}",
+        f"{found.arm}: {told.n} fixes went live with a confidence ({found.whose}){silent}",
         f"  Brier score {parts.score:.3f}: reliability {parts.reliability:.3f} (0 is best), resolution "
         f"{parts.resolution:.3f}, uncertainty {parts.uncertainty:.3f}",
         f"  expected calibration error {told.ece:.3f}, of {told.n}; area under risk and coverage {found.aurc:.3f}",

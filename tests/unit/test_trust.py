@@ -27,7 +27,7 @@ def arm(honest: bool, n: int = 400, **changes: object) -> Side:
         said = drawn.random()
         healed = (drawn.random() < said) is honest
         made = row("pool", "a", seed, Outcome.HEALED if healed else Outcome.NOT_HEALED)
-        trials["pool", seed] = replace(made, confidence=said, **changes)  # type: ignore[arg-type]
+        trials["pool", seed] = replace(made, confidence=said, live=True, **changes)  # type: ignore[arg-type]
     return Side(name="a", arms={"a@lexical": trials})
 
 
@@ -49,22 +49,23 @@ def test_who_is_sure_and_wrong_may_deploy_nothing() -> None:
     assert told["threshold"]["confidence"] is None
 
 
-def test_a_false_alarm_is_a_bad_fix_and_invalid_trials_say_nothing() -> None:
+def test_a_false_alarm_is_a_bad_fix_and_what_never_went_live_is_none() -> None:
     trials = {
-        ("quiet", 1): replace(row("quiet", "a", 1, Outcome.FALSE_ALARM), confidence=0.9),
+        ("quiet", 1): replace(row("quiet", "a", 1, Outcome.FALSE_ALARM), confidence=0.9, live=True),
         ("quiet", 2): row("quiet", "a", 2, Outcome.LEFT_ALONE),
-        ("pool", 1): replace(row("pool", "a", 1, Outcome.INVALID), confidence=0.1),
-        ("pool", 2): replace(row("pool", "a", 2), confidence=0.9),
+        ("pool", 1): replace(row("pool", "a", 1, Outcome.INVALID), confidence=0.1, live=True),
+        ("pool", 2): replace(row("pool", "a", 2), confidence=0.9, live=True),
+        ("pool", 3): replace(row("pool", "a", 3, Outcome.NOT_HEALED), confidence=0.9),  # refused unread
     }
     (found,) = trust(Side(name="a", arms={"a@lexical": trials}), "stated", benefit=1, cost=1)
     ((only),) = found.reliability.bins
-    assert (only.healed.hits, only.healed.n, found.silent) == (1, 2, 1)
+    assert (only.healed.hits, only.healed.n, found.silent) == (1, 2, 2)
 
 
 def test_other_confidences_are_looked_at_when_asked_for() -> None:
     (found,) = trust(arm(honest=True, combined_confidence=0.5), "combined", benefit=1, cost=1)
     assert {each.confidence for each in found.curve} == {0.5}
-    with pytest.raises(InputError, match=r"no trial has a confidence \(retrieval\)"):
+    with pytest.raises(InputError, match=r"no fix went live with a confidence \(retrieval\)"):
         trust(arm(honest=True), "retrieval", benefit=1, cost=1)
 
 
@@ -73,7 +74,7 @@ def test_by_the_command_line(tmp_path: Path) -> None:
         append(tmp_path, each)
     done = CliRunner().invoke(command, [str(tmp_path), "--cost", "2"], catch_exceptions=False)
     assert done.exit_code == 0
-    assert "a@lexical: 60 fixes with a confidence (stated)" in done.output
+    assert "a@lexical: 60 fixes went live with a confidence (stated)" in done.output
     assert "it pays where more than 67% heal" in done.output
     done = CliRunner().invoke(command, [str(tmp_path), "--json"], catch_exceptions=False)
     assert json.loads(done.output)[0]["reliability"]["n"] == 60
