@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import click
 from harness.cli.sweep import carry_on
 from harness.errors import InputError
 from harness.experiment.compared import markdown
-from harness.experiment.manifest import PLAN, begun
+from harness.experiment.manifest import PLAN, begun, manifest_of
 from harness.experiment.nights import text, watched
 from harness.experiment.sides import side
 from harness.experiment.sweep import Sweep
@@ -33,8 +34,8 @@ from harness.reading import read
 def command(experiment: Path, baseline: Path | None, results: Path, scheduler: str | None, look: bool) -> None:
     """Run EXPERIMENT, a file as harness sweep takes it, and tell whether it has become worse since the baseline.
 
-    Without --baseline the first night in the results is it. Exit code 1 on an alarm, of which at most one in twenty
-    seasons of thirty nights is false.
+    Without --baseline the first night in the results is it; what is not later than it is no night. Exit code 1 on an
+    alarm, of which at most one in twenty seasons of thirty nights is false.
 
     \b
     Examples:
@@ -46,16 +47,22 @@ def command(experiment: Path, baseline: Path | None, results: Path, scheduler: s
         tonight = given.model_copy(update={"name": f"{datetime.now(UTC):%Y-%m-%d}"})
         with begun(tonight, experiment.parent, results / tonight.name) as place:
             carry_on(Sweep(place=place), scheduler, track=False, err=True)
-    nights = sorted(path.parent for path in results.glob(f"*/{PLAN}"))
+    known = sorted((path.parent for path in results.glob(f"*/{PLAN}")), key=_begun_at)
     if baseline is None:
-        if not nights:
+        if not known:
             raise InputError(f"{results} has no nights", cure="leave --look out, or name another folder: --results")
-        baseline, nights = nights[0], nights[1:]
+        baseline = known[0]
+    nights = [night for night in known if _begun_at(night) > _begun_at(baseline)]
     if not nights:
         click.echo(f"{baseline} is the baseline from now on.")
         return
-    found = watched(side(str(baseline)), [side(str(night)) for night in nights])
+    found = watched(side(str(baseline)), [replace(side(str(night)), name=night.name) for night in nights])
     click.echo(text(found))
     click.echo("## The last night against the baseline\n")
     click.echo(markdown([each.last for each in found if each.last]))
     click.get_current_context().exit(1 if any(each.alarm for each in found) else 0)
+
+
+def _begun_at(folder: Path) -> str:
+    """ISO 8601, UTC: by it, nights have their order. InputError where there is no sweep."""
+    return manifest_of(folder).created_at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,28 @@ def test_by_the_command_line(tmp_path: Path, lanes: Lanes) -> None:
     assert len(lanes.ran) == 2 * len(SEEDS)
     looked = CliRunner().invoke(command, [*words, "--look"], catch_exceptions=False)
     assert looked.stdout == done.stdout and len(lanes.ran) == 2 * len(SEEDS)
+
+
+def told(page: str) -> list[str]:
+    """The names of the nights in the table."""
+    return [line.split(" | ")[0].removeprefix("| ") for line in page.splitlines() if re.match(r"\| [abc] \|", line)]
+
+
+def test_the_baseline_and_what_was_before_it_are_no_nights(tmp_path: Path, lanes: Lanes) -> None:
+    tiny.make(tmp_path)
+    file, results = tmp_path / "experiment.yml", tmp_path / "nights"
+    file.write_text("name: mine\nscenarios: [slow_export.yml]\narms: [{fixer: noop}]\nrepeats: 1\n")
+    words = [str(file), "--results", str(results)]
+    for name in ("c", "b", "a"):  # the order of names is not that of time
+        CliRunner().invoke(command, words, catch_exceptions=False)
+        (newest,) = [path for path in results.iterdir() if len(path.name) > 1]
+        newest.rename(results / name)
+    done = CliRunner().invoke(command, [*words, "--look", "--baseline", str(results / "b")], catch_exceptions=False)
+    assert told(done.stdout) == ["a"]
+    done = CliRunner().invoke(command, [*words, "--look"], catch_exceptions=False)
+    assert told(done.stdout) == ["b", "a"]
+    done = CliRunner().invoke(command, [*words, "--look", "--baseline", str(results / "a")], catch_exceptions=False)
+    assert "is the baseline from now on" in done.stdout
 
 
 def test_nothing_to_look_at_is_told(tmp_path: Path) -> None:
