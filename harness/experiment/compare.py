@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from harness.experiment.results import TrialRow
 from harness.experiment.sides import Key, Versus
-from harness.stats.basics import LEVEL, Estimate
+from harness.stats.basics import LEVEL, Estimate, won
 from harness.stats.bootstrap import clustered, paired, stratified
 from harness.stats.paired import Decision, compare, decide, tally, unpaired_difference, with_missing
 from harness.stats.power import MoreRuns, more_runs
@@ -48,6 +48,7 @@ class Report:
     by_scenario: tuple[Measure, ...]
     pairs: int  # 0: the two are not paired
     left_out: int  # trials without a partner
+    not_met: tuple[str, ...]  # scenarios that only one of the two has met
     invalid: tuple[int, int]
     at_worst: Decision
     at_best: Decision
@@ -70,7 +71,7 @@ def report(given: Versus, worth: float = WORTH) -> Report:
         {key: row for key, row in side.items() if key[0] in scenarios} for side in (given.first, given.second)
     )
     keys = [key for key in first if key in second]
-    bounds = with_missing((_outcome(first.get(key)), _outcome(second.get(key))) for key in keys)
+    bounds = with_missing((won(first[key].outcome), won(second[key].outcome)) for key in keys)
     right = _right(first, second, keys, LEVEL)
     others = [_numbers(name, unit, number, first, second) for name, unit, number in _measures(first, second)]
     strict = 1 - (1 - LEVEL) / len(scenarios)
@@ -81,9 +82,10 @@ def report(given: Versus, worth: float = WORTH) -> Report:
         by_scenario=tuple(_of_scenario(name, first, second, strict) for name in scenarios),
         pairs=len(keys),
         left_out=len(first) + len(second) - 2 * len(keys),
+        not_met=tuple(sorted({name for name, _ in given.first} ^ {name for name, _ in given.second})),
         invalid=(_invalid(first), _invalid(second)),
-        at_worst=bounds.against.decision if keys else "undecided",
-        at_best=bounds.in_favour.decision if keys else "undecided",
+        at_worst=bounds.against.decision if keys else _bound(first, second, for_first=False),
+        at_best=bounds.in_favour.decision if keys else _bound(first, second, for_first=True),
         curves=stratified_log_rank((_times(name, first), _times(name, second)) for name in scenarios),
         more=more_runs(bounds.seen.pairs, worth=worth) if keys else None,
         worth=worth,
@@ -191,8 +193,11 @@ def _over_scenarios(values: Sequence[tuple[str, float]]) -> float:
     return _mean([_mean(group) for group in groups.values()])
 
 
-def _outcome(row: TrialRow | None) -> bool | None:
-    return row.good if row and row.measured else None
+def _bound(first: Mapping[Key, TrialRow], second: Mapping[Key, TrialRow], *, for_first: bool) -> Decision:
+    """What would be decided of two arms that are not paired, had all INVALID trials been for the first, or against."""
+    ends = [(row.good if row.measured else for_first) for row in first.values()]
+    others = [(row.good if row.measured else not for_first) for row in second.values()]
+    return decide(unpaired_difference(sum(ends), len(ends), sum(others), len(others)))
 
 
 def _invalid(side: Mapping[Key, TrialRow]) -> int:

@@ -84,6 +84,8 @@ def _notes(report: Report) -> list[str]:
     a, b = report.invalid
     paired = f"{report.pairs} pairs of one scenario and seed" if report.pairs else "not paired: no seed in common"
     notes = [paired + (f"; {report.left_out} trials have no partner" if report.left_out else "")]
+    if report.not_met:
+        notes.append(f"left out, since only one of the two met them: {', '.join(report.not_met)}")
     if a or b:
         notes.append(
             f"INVALID: {a} of the first, {b} of the second; had they all gone against the first it were "

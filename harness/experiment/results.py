@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from harness.experiment.lines import append_row, read_rows
 from harness.experiment.plan import Cell
 from harness.model.verdict import Outcome
+from harness.stats.basics import won
 
 FILE = "trials.jsonl"  # in the sweep's folder
 
@@ -74,7 +75,7 @@ class TrialRow:
     @property
     def good(self) -> bool:
         """Whether the arm did what was right: an outage healed, a control left alone."""
-        return self.outcome in (Outcome.HEALED, Outcome.LEFT_ALONE)
+        return bool(won(self.outcome))
 
 
 _ROW = TypeAdapter(TrialRow)

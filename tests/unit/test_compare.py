@@ -115,6 +115,21 @@ def test_invalid_trials_count_for_nobody_and_are_bounded() -> None:
     assert (told.at_worst, told.at_best) == ("undecided", "better")
 
 
+def test_invalid_trials_are_bounded_where_nothing_is_paired_too() -> None:
+    def mostly(_scenario: str, seed: int) -> Outcome:
+        return Outcome.INVALID if seed < 8 else Outcome.HEALED
+
+    told = compare(trials("a", mostly), trials("b", half, seeds=range(100, 120)))
+    assert (told.right.decision, told.at_worst, told.at_best) == ("better", "undecided", "better")
+
+
+def test_a_scenario_that_only_one_met_is_told() -> None:
+    told = compare(trials("a", healed), trials("b", half, ["pool", "quiet"]))
+    assert told.not_met == ("quiet", "sql")
+    assert {each.scenario for each in told.by_scenario} == {"pool"}
+    assert "only one of the two met them: quiet, sql" in " ".join(compared.text([told]).split())
+
+
 def test_without_a_seed_in_common_they_are_compared_as_they_are() -> None:
     told = compare(trials("a", healed), trials("b", half, seeds=range(100, 120)))
     assert (told.pairs, told.left_out, told.right.method) == (0, 80, "not paired, Newcombe")
