@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 from pydantic import ValidationError
 
 from harness.errors import InputError
@@ -16,6 +17,13 @@ from harness.loading import scenario_files
 from harness.model.experiment import Arm, Experiment, SweepBudget
 from harness.reading import read
 from harness.stats.intervals import rate
+
+
+_OF_A_FILE = {  # parameters that --experiment stands for, as users write them
+    "scenarios": "the scenarios",
+    **{"fixers": "--fixer", "retrievers": "--retriever"},
+    **{name: f"--{name}" for name in ("repeats", "seed", "name", "usd", "hours")},
+}
 
 
 @click.command("sweep")
@@ -64,8 +72,9 @@ def command(
       harness sweep --experiment experiment.yml --scheduler tcp://192.0.2.7:8786
     """
     if file:
-        if scenarios or fixers or retrievers:
-            raise InputError(f"{file} says what is to be run", cure="leave scenarios, --fixer and --retriever out")
+        source = click.get_current_context().get_parameter_source
+        if given := [word for name, word in _OF_A_FILE.items() if source(name) is ParameterSource.COMMANDLINE]:
+            raise InputError(f"{file} says what is to be run", cure=f"leave out {', '.join(given)}, or the file")
         experiment, base = read(file, Experiment)[0], file.parent
     else:
         experiment, base = _from_flags(scenarios, fixers, retrievers, repeats, seed, name, usd, hours), Path()

@@ -115,10 +115,11 @@ def export(folders: Sequence[Path], to: Path) -> Exported:
     """The trials of these folders (of sweeps, or of trials) into ``to``, which must be new or empty. InputError."""
     if to.exists() and any(to.iterdir()):
         raise InputError(f"{to} is not empty", cure="name a new folder: what is there is not overwritten")
-    trials = [(folder, row) for folder in folders for row in rows_of(folder, every=True)]
+    found = {folder: rows_of(folder, every=True) for folder in folders}
+    trials = [(folder, row) for folder, of_folder in found.items() for row in of_folder]
     if not trials:
         raise InputError("there is no trial that has ended", cure="run some: harness sweep --help")
-    counting = {row.trial for folder in folders for row in _counting(rows_of(folder, every=True))}
+    counting = {row.trial for of_folder in found.values() for row in _counting(of_folder)}
     tables = {
         "trials": ([{**_plain(row), "counted": row.trial in counting} for _, row in trials], TRIALS),
         "attempts": ([each for folder, row in trials for each in _attempts(folder / row.trial)], ATTEMPTS),

@@ -392,6 +392,14 @@ def test_by_a_file(base: Path, tmp_path: Path, lanes: Lanes) -> None:
     assert (tmp_path / "results" / "mine" / "sweep.json").exists()
 
 
+@pytest.mark.parametrize("words", [["--repeats", "5"], ["--usd", "1"], ["--fixer", "noop"], ["slow_export.yml"]])
+def test_what_a_file_says_is_not_said_again(base: Path, words: list[str]) -> None:
+    (base / "experiment.yml").write_text("name: mine\nscenarios: [slow_export.yml]\narms: [{fixer: noop}]\n")
+    with pytest.raises(InputError, match="says what is to be run") as raised:
+        CliRunner().invoke(command, ["--experiment", str(base / "experiment.yml"), *words], catch_exceptions=False)
+    assert (words[0] if words[0].startswith("-") else "the scenarios") in raised.value.cure
+
+
 def test_a_dry_run_begins_nothing(base: Path, tmp_path: Path, lanes: Lanes) -> None:
     words = [str(base / "slow_export.yml"), "--fixer", "noop", "--dry-run", "--results", str(tmp_path / "results")]
     done = CliRunner().invoke(command, words, catch_exceptions=False)
