@@ -18,10 +18,10 @@ from harness.model.experiment import Arm, Experiment, SweepBudget
 from harness.reading import read
 from harness.stats.intervals import rate
 
-
 _OF_A_FILE = {  # parameters that --experiment stands for, as users write them
     "scenarios": "the scenarios",
-    **{"fixers": "--fixer", "retrievers": "--retriever"},
+    "fixers": "--fixer",
+    "retrievers": "--retriever",
     **{name: f"--{name}" for name in ("repeats", "seed", "name", "usd", "hours")},
 }
 
