@@ -47,16 +47,21 @@ class Shelf:
         return PgVectors(self.database, model=lambda: model.model, dimensions=model.dimensions)
 
 
-def choose_retriever(name: str, shelf: Shelf) -> Retriever:
-    """The retriever of that name. InputError when there is none, or when it lacks what it needs. Nothing is started."""
-    if name == "none":
-        return NoRetriever()
-    if ":" not in name and name not in (*RETRIEVERS, *ARMS):
+def require_retriever(name: str, *, has_base: bool) -> None:
+    """InputError when there is none of that name, or no knowledge base for it to look into."""
+    if ":" not in name and name not in ("none", *RETRIEVERS, *ARMS):
         known = ", ".join((*RETRIEVERS, *ARMS))
         raise InputError(f"no retriever {name!r}", cure=f"known: {known}, or your own as mypkg.mymod:MyRetriever")
-    base = shelf.base
-    if base is None:
+    if name != "none" and not has_base:
         raise InputError("no knowledge base: no folder kb/ above the scenario", cure="make one, or --retriever none")
+
+
+def choose_retriever(name: str, shelf: Shelf) -> Retriever:
+    """The retriever of that name. InputError when there is none, or when it lacks what it needs. Nothing is started."""
+    base = shelf.base
+    require_retriever(name, has_base=base is not None)
+    if name == "none" or base is None:
+        return NoRetriever()
     documents, over = base.documents, partial(LexicalRetriever, learned=base.learned)
     match name:
         case "dense" | "hybrid":

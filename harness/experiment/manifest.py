@@ -13,10 +13,11 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import InputError
+from harness.experiment.results import FILE
 from harness.identity import utc_now
 from harness.loading import LoadedScenario, load_scenario
 from harness.model.experiment import Experiment, SweepBudget
-from harness.sinks.journal import write_atomically
+from harness.sinks.journal import EVENTS, write_atomically
 from harness.trial.judge import JUDGE
 
 PLAN = "sweep.json"  # in the sweep's folder
@@ -55,14 +56,14 @@ class Opened:
 def begun(experiment: Experiment, base: Path, folder: Path) -> Iterator[Opened]:
     """A new sweep in the folder, or the one that is there. ``base``: where files count from.
 
-    That one may be given another budget, more retries, or other repeats. InputError where it is another sweep, or
-    somebody works on it.
+    That one may be given another budget, more retries, or other repeats; one of which no trial has begun may become any
+    other. InputError where it is another sweep, or somebody works on it.
     """
     loaded = _loaded({name: str(base / name) for name in experiment.scenarios})
     hashes = {name: each.hash for name, each in loaded.items()}
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
-        if not (folder / PLAN).exists():
+        if not (folder / PLAN).exists() or not _has_trials(folder):
             manifest = Manifest(
                 experiment=experiment,
                 files={name: str(each.file) for name, each in loaded.items()},
@@ -91,6 +92,11 @@ def opened(folder: Path) -> Iterator[Opened]:
     with _alone(folder):
         _require_same(manifest, {name: each.hash for name, each in loaded.items()}, folder)
         yield Opened(folder=folder, manifest=manifest, scenarios=loaded)
+
+
+def _has_trials(folder: Path) -> bool:
+    """Whether any has begun; the rows may be all that was kept of them."""
+    return (folder / FILE).exists() or any(folder.glob(f"*/{EVENTS}"))
 
 
 def _core(experiment: Experiment) -> Experiment:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.catalogue import choose_fixer
 from harness.errors import HarnessError, MeasurementError
 from harness.experiment.machines import Done, Machines, Order, machines, unpack
 from harness.experiment.manifest import Opened
@@ -18,6 +19,7 @@ from harness.experiment.plan import Cell, cells
 from harness.experiment.results import TrialRow, append, row_of, rows
 from harness.experiment.resume import ended
 from harness.model.event import TrialEnded
+from harness.retrievers import require_retriever
 from harness.sinks.journal import EVENTS, VERDICT, verdict_json
 from harness.sinks.tracking import tracking_env, tracking_uri
 
@@ -62,10 +64,19 @@ class Sweep:
 
         Trials that a crash has left are judged first, by their journals.
         """
+        if scheduler is None:
+            self._require_arms()
         for row in self._adopted():
             append(self.folder, row)
         with machines(scheduler) as there:
             yield from self._run(there)
+
+    def _require_arms(self) -> None:
+        """InputError, before anything is begun, where an arm cannot run here: for its name, a key, a reference."""
+        for loaded in self.place.scenarios.values():
+            for arm in self.place.manifest.experiment.arms:
+                choose_fixer(arm.fixer, loaded)
+                require_retriever(arm.retriever, has_base=loaded.kb is not None)
 
     def _run(self, there: Machines) -> Iterator[Progress]:
         todo, slots = deque(self.missing()), there.slots()

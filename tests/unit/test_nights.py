@@ -72,7 +72,9 @@ def test_no_night_of_any_arm_is_told() -> None:
 def test_by_the_command_line(tmp_path: Path, lanes: Lanes) -> None:
     tiny.make(tmp_path)
     file = tmp_path / "experiment.yml"
-    file.write_text(f"name: mine\nscenarios: [slow_export.yml]\narms: [{{fixer: noop}}]\nrepeats: {len(SEEDS)}\n")
+    file.write_text(
+        f"name: mine\nscenarios: [slow_export.yml]\narms: [{{fixer: noop, retriever: none}}]\nrepeats: {len(SEEDS)}\n"
+    )
     results = tmp_path / "nights"
     words = [str(file), "--results", str(results)]
     done = CliRunner().invoke(command, words, catch_exceptions=False)
@@ -97,7 +99,7 @@ def told(page: str) -> list[str]:
 def test_the_baseline_and_what_was_before_it_are_no_nights(tmp_path: Path, lanes: Lanes) -> None:
     tiny.make(tmp_path)
     file, results = tmp_path / "experiment.yml", tmp_path / "nights"
-    file.write_text("name: mine\nscenarios: [slow_export.yml]\narms: [{fixer: noop}]\nrepeats: 1\n")
+    file.write_text("name: mine\nscenarios: [slow_export.yml]\narms: [{fixer: noop, retriever: none}]\nrepeats: 1\n")
     words = [str(file), "--results", str(results)]
     for name in ("c", "b", "a"):  # the order of names is not that of time
         CliRunner().invoke(command, words, catch_exceptions=False)
@@ -114,6 +116,6 @@ def test_the_baseline_and_what_was_before_it_are_no_nights(tmp_path: Path, lanes
 def test_nothing_to_look_at_is_told(tmp_path: Path) -> None:
     tiny.make(tmp_path)
     file = tmp_path / "experiment.yml"
-    file.write_text("name: mine\nscenarios: [slow_export.yml]\narms: [{fixer: noop}]\n")
+    file.write_text("name: mine\nscenarios: [slow_export.yml]\narms: [{fixer: noop, retriever: none}]\n")
     with pytest.raises(InputError, match="has no nights"):
         CliRunner().invoke(command, [str(file), "--results", str(tmp_path), "--look"], catch_exceptions=False)

@@ -48,6 +48,7 @@ def lanes(monkeypatch: pytest.MonkeyPatch) -> Lanes:
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
     tiny.make(tmp_path / "base")
+    (tmp_path / "base" / "kb").mkdir()
     return tmp_path / "base"
 
 
@@ -107,6 +108,24 @@ def test_what_no_sweep_can_be_is_told(changes: dict[str, Any], said: str) -> Non
 
 
 # --- running ---
+
+
+@pytest.mark.parametrize(
+    ("arm", "said"),
+    [({"fixer": "nobody"}, "no fixer 'nobody'"), ({"fixer": "noop", "retriever": "nowhere"}, "no retriever 'nowhere'")],
+)
+def test_an_arm_that_cannot_run_is_told_before_anything_is_begun(
+    base: Path, tmp_path: Path, lanes: Lanes, arm: dict[str, str], said: str
+) -> None:
+    with (
+        begun(experiment(arms=({"fixer": "noop"}, arm)), base, tmp_path / "sweep") as place,
+        pytest.raises(InputError, match=said),
+    ):
+        list(Sweep(place=place).run())
+    assert lanes.ran == []
+    with begun(experiment(), base, tmp_path / "sweep") as place:  # mended: the name is still to be had
+        list(Sweep(place=place).run())
+    assert len(lanes.ran) == 6
 
 
 def test_each_trial_runs_once_in_order(place: Opened, lanes: Lanes) -> None:
@@ -256,9 +275,9 @@ def test_nobody_else_works_on_it(place: Opened, base: Path) -> None:
         pass
 
 
-def test_another_sweep_does_not_fit_into_the_folder(base: Path, tmp_path: Path) -> None:
-    with begun(experiment(), base, tmp_path / "sweep"):
-        pass
+def test_another_sweep_does_not_fit_into_the_folder(base: Path, tmp_path: Path, lanes: Lanes) -> None:
+    with begun(experiment(), base, tmp_path / "sweep") as place:
+        list(Sweep(place=place).run())
     with pytest.raises(InputError, match="holds another sweep"), begun(experiment(seed=2), base, tmp_path / "sweep"):
         pass
 
@@ -294,9 +313,9 @@ def test_a_machine_that_dies_is_told(place: Opened, lanes: Lanes) -> None:
     assert told[-1].done == 5
 
 
-def test_a_scenario_that_has_changed_is_told(base: Path, tmp_path: Path) -> None:
-    with begun(experiment(), base, tmp_path / "sweep"):
-        pass
+def test_a_scenario_that_has_changed_is_told(base: Path, tmp_path: Path, lanes: Lanes) -> None:
+    with begun(experiment(), base, tmp_path / "sweep") as place:
+        list(Sweep(place=place).run())
     with (base / "cure.patch").open("a") as patch:
         patch.write("\n")
     for again in (opened(tmp_path / "sweep"), begun(experiment(), base, tmp_path / "sweep")):
