@@ -121,8 +121,12 @@ def carry_on(sweep: Sweep, scheduler: str | None, *, track: bool, err: bool = Fa
     experiment = sweep.place.manifest.experiment
     missing = len(sweep.missing())
     click.echo(f"{sweep.folder}: {missing} trials to run", err=True)
-    for progress in sweep.run(scheduler) if missing else ():
-        click.echo(_line(progress), err=err)
+    try:
+        for progress in sweep.run(scheduler) if missing else ():
+            click.echo(_line(progress), err=err)
+    except KeyboardInterrupt:
+        click.echo(f"stopped. To go on: harness resume {sweep.folder}", err=True)
+        raise
     for line in _table(counted(rows(sweep.folder)), [arm.name for arm in experiment.arms]):
         click.echo(line, err=err)
     if track and not sweep.track():

@@ -419,6 +419,19 @@ def test_what_a_file_says_is_not_said_again(base: Path, words: list[str]) -> Non
     assert (words[0] if words[0].startswith("-") else "the scenarios") in raised.value.cure
 
 
+def test_who_stops_it_is_told_how_to_go_on(
+    base: Path, tmp_path: Path, lanes: Lanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_there: machines.Machines, _running: list[Any]) -> list[Any]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(machines.Machines, "ended", interrupted)
+    words = [str(base / "slow_export.yml"), "--fixer", "noop", "--no-track", "--results", str(tmp_path)]
+    done = CliRunner().invoke(command, words)
+    assert done.exit_code != 0
+    assert f"To go on: harness resume {tmp_path / 'sweep'}" in done.stderr
+
+
 def test_a_dry_run_begins_nothing(base: Path, tmp_path: Path, lanes: Lanes) -> None:
     words = [str(base / "slow_export.yml"), "--fixer", "noop", "--dry-run", "--results", str(tmp_path / "results")]
     done = CliRunner().invoke(command, words, catch_exceptions=False)
