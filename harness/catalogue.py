@@ -15,7 +15,7 @@ from harness.fixing.gemini import GeminiFixer
 from harness.fixing.lambda_fixer import LambdaFixer
 from harness.fixing.openai import OpenAIFixer
 from harness.fixing.playbook import PlaybookFixer
-from harness.fixing.scripted import NoopFixer, ReferenceFixer
+from harness.fixing.scripted import NoopFixer, ReferenceFixer, RestartFixer
 from harness.loading import LoadedScenario
 from harness.plugins import made
 from harness.ports import Fixer
@@ -23,7 +23,7 @@ from harness.services.containment import contained
 from harness.settings import Settings
 from harness.trial.proposal import SHARE as _SHARE
 
-FIXERS = ("gemini", "gemini-tools", "openai", "lambda", "playbook", "reference", "noop")
+FIXERS = ("gemini", "gemini-tools", "openai", "lambda", "playbook", "reference", "restart", "noop")
 RECORDED = ("gemini", "gemini-tools", "openai")  # whose exchanges are kept, and answer again
 CHEAT = "cheat:"  # before the name of a wrong fix
 COMMAND = "command:"  # before the words of a command line
@@ -78,6 +78,7 @@ def choose_fixer(name: str, loaded: LoadedScenario, place: Place | None = None) 
         "lambda": lambda: LambdaFixer(budget_s=time_s),
         "playbook": PlaybookFixer,
         "reference": lambda: _reference(loaded),
+        "restart": RestartFixer,
         "noop": NoopFixer,
     }
     if name not in makers:

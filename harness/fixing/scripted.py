@@ -1,4 +1,4 @@
-"""Fixers that need no model: the floor (do nothing), patches known to be good or bad, and a script for dry runs."""
+"""Fixers that need no model: do nothing, restart, patches known to be good or bad, and a script for dry runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import ProposalFailed
+from harness.fixing.guard import may_edit
 from harness.git import GitFailed, patched
 from harness.model.fix import Attempt, DeleteFile, Edit, Fix, WriteFile
 from harness.model.incident import Incident, Passage
@@ -22,6 +23,29 @@ class NoopFixer:
         self, incident: Incident, passages: Sequence[Passage], tree: SourceTree, earlier: Sequence[Attempt]
     ) -> Fix:
         return Fix(root_cause="not looked for: the no-op fixer always abstains")
+
+
+class RestartFixer:
+    """Deploys what runs already: what people on call do first. A scenario that this one heals has a fault that passes.
+
+    A constant that nobody reads is added to one file, or the review would refuse to deploy it at all. Deterministic.
+    """
+
+    name = "restart"
+    model = ""
+
+    def propose(
+        self, incident: Incident, passages: Sequence[Passage], tree: SourceTree, earlier: Sequence[Attempt]
+    ) -> Fix:
+        modules = sorted(path for path in tree.files if _of_package(path) and may_edit(tree, path))
+        if not modules:
+            raise ProposalFailed("no module of a package may be edited", cure="Let the app's editable: name one.")
+        content = f"{tree.files[modules[0]].rstrip()}\n\nRESTARTED = {len(earlier) + 1}\n"
+        return Fix(
+            root_cause="not looked for: the restart fixer changes nothing that matters",
+            edits=(WriteFile(path=modules[0], content=content.lstrip()),),
+            remediation="restart the app",
+        )
 
 
 class PatchFixer:
@@ -78,6 +102,10 @@ class ScriptedFixer:
             return next(self._fixes)
         except StopIteration:
             raise ProposalFailed("the script has no further fix", cure="Script one fix an attempt.") from None
+
+
+def _of_package(path: str) -> bool:
+    return "/" in path and path.endswith(".py")
 
 
 def _edits(before: Mapping[str, str], after: Mapping[str, str]) -> list[Edit]:

@@ -20,7 +20,7 @@ from harness.fixing.exchanges import Exchanges
 from harness.fixing.gemini import GeminiFixer
 from harness.fixing.openai import OpenAIFixer
 from harness.fixing.playbook import PlaybookFixer
-from harness.fixing.scripted import NoopFixer, ReferenceFixer, ScriptedFixer
+from harness.fixing.scripted import NoopFixer, ReferenceFixer, RestartFixer, ScriptedFixer
 from harness.fixing.standins import gemini as gemini_standin
 from harness.fixing.standins import openai as openai_standin
 from harness.fixing.standins.server import Answer
@@ -95,6 +95,11 @@ def noop() -> Iterator[Fixer]:
 
 
 @contextmanager
+def restart() -> Iterator[Fixer]:
+    yield RestartFixer()
+
+
+@contextmanager
 def playbook() -> Iterator[Fixer]:
     yield PlaybookFixer()
 
@@ -150,6 +155,7 @@ def fixers(tmp_path: Path) -> dict[str, MakeFixer]:
 
     return {
         "noop": noop,
+        "restart": restart,
         "playbook": playbook,
         "scripted": scripted,
         "reference": lambda: reference(diff(BEFORE, AFTER, "shop/db.py")),
@@ -205,9 +211,9 @@ FAILING = (
     "openai-down",
 )
 MEDDLING = ("reference-of-tests", "cheat-of-tests", "gemini-obedient", "openai-obedient")
-EVERY = (*HEALING, *ABSTAINING, *FAILING, *MEDDLING)
+EVERY = (*HEALING, "restart", *ABSTAINING, *FAILING, *MEDDLING)
 ASKING = tuple(name for name in EVERY if name.startswith(("gemini", "openai")))
-DETERMINISTIC = ("noop", "playbook", "reference", "cheat-by-patch", "cheat-of-tests")
+DETERMINISTIC = ("noop", "restart", "playbook", "reference", "cheat-by-patch", "cheat-of-tests")
 
 
 def earlier() -> tuple[Attempt, ...]:
@@ -260,7 +266,7 @@ def test_it_has_a_name_and_says_which_model_it_uses(fixers: dict[str, MakeFixer]
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        *((name, "applied") for name in HEALING),
+        *((name, "applied") for name in (*HEALING, "restart")),
         *((name, "abstained") for name in ABSTAINING),
         *((name, "failed") for name in FAILING),
         *((name, "refused") for name in MEDDLING),

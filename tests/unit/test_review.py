@@ -17,6 +17,7 @@ from harness.fixing import guard
 from harness.fixing.playbook import PlaybookFixer
 from harness.fixing.review import MAX_FLAGS, RULES, review
 from harness.fixing.review.rules import CHECKS
+from harness.fixing.scripted import RestartFixer
 from harness.git import patched, shipped
 from harness.loading import LoadedScenario, load_scenario
 from harness.model.faults import DefectFault
@@ -27,6 +28,9 @@ from harness.retrieval.corpus import load_corpus
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.yml"))
+INCIDENT = Incident(
+    id="inc-1", error_code="", symptoms="", breadcrumbs=(), logs=(), window=None, detected_at="2026-11-23T20:15:10Z"
+)
 
 VIEWS = '''
 """What the shop sells."""
@@ -504,14 +508,19 @@ def test_no_reference_patch_gets_a_veto(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", SCENARIOS, ids=lambda file: file.stem)
+def test_a_restart_is_deployed_so_that_it_fails_by_what_it_does(file: Path) -> None:
+    tree = broken(load_scenario(file))
+    fix = RestartFixer().propose(INCIDENT, (), tree, ())
+    assert [edit.path for edit in fix.edits] == ["shop/__init__.py"]
+    assert vetoes(review(tree, guard.apply(tree, fix))) == []
+
+
+@pytest.mark.parametrize("file", SCENARIOS, ids=lambda file: file.stem)
 def test_no_fix_of_the_playbook_gets_a_veto(file: Path) -> None:
     tree = broken(load_scenario(file))
-    incident = Incident(
-        id="inc-1", error_code="", symptoms="", breadcrumbs=(), logs=(), window=None, detected_at="2026-11-23T20:15:10Z"
-    )
     proposed = 0
     for document in load_corpus(ROOT / "kb"):
-        fix = PlaybookFixer().propose(incident, [document.passage(score=1.0)], tree, ())
+        fix = PlaybookFixer().propose(INCIDENT, [document.passage(score=1.0)], tree, ())
         if not fix.abstains:
             proposed += 1
             assert vetoes(review(tree, guard.apply(tree, fix))) == [], document.id
