@@ -36,7 +36,7 @@ prove-changed: $(VENV)/installed ## once each: whatever docs/proof.jsonl does no
 	$(BIN)/harness validate --prove --repeats 1 --proof results/proof-changed.jsonl
 
 bench: $(VENV)/installed      ## the figures, side by side
-	for name in startup load stall record redeploy overhead review markers containment retrieval compare sweep paint; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in startup load stall record redeploy overhead review markers containment retrieval compare report sweep paint; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 assets:                       ## the dashboard's style sheet and script, by Node
 	cd harness/dashboard/assets && npm ci --no-audit --no-fund && npm run build

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,36 +25,41 @@ SCENARIOS = 10
 WANTED_S, WANTED_MB = 5.0, 1000.0
 
 
+def rows(arm: str, share: float, trials: int, random_: random.Random) -> Iterator[TrialRow]:
+    """Made-up trials of one arm, of which that share heals."""
+    for number in range(trials):
+        scenario, healed = f"scenario_{number % SCENARIOS}", random_.random() < share
+        yield TrialRow(
+            trial=f"{arm}-{number}",
+            cell=f"{scenario}/{arm}@lexical/{number // SCENARIOS}",
+            scenario=scenario,
+            scenario_hash="0" * 64,
+            fault_class=f"class {number % SCENARIOS // 2}",
+            control=False,
+            fixer="playbook",
+            retriever="lexical",
+            model="none",
+            seed=number // SCENARIOS,
+            outcome=Outcome.HEALED if healed else Outcome.NOT_HEALED,
+            rule="recovered" if healed else "not-recovered",
+            judge="5",
+            commit="0" * 40,
+            kb="kb@0",
+            started_at="2026-11-29T00:00:00.000+00:00",
+            wall_s=60.0,
+            detect_s=max(0.0, random_.gauss(3, 1)),
+            recover_s=max(1.0, random_.gauss(15, 4)) if healed else None,
+            censored_s=None if healed else 45.0,
+            attempts=random_.randint(1, 3),
+            fixer_s=random_.random(),
+            usd=random_.random() / 100,
+        )
+
+
 def sweep(folder: Path, arm: str, share: float, trials: int, random_: random.Random) -> None:
     folder.mkdir(parents=True)
     with (folder / FILE).open("w", encoding="utf-8") as file:
-        for number in range(trials):
-            scenario, healed = f"scenario_{number % SCENARIOS}", random_.random() < share
-            row = TrialRow(
-                trial=f"{arm}-{number}",
-                cell=f"{scenario}/{arm}@lexical/{number // SCENARIOS}",
-                scenario=scenario,
-                scenario_hash="0" * 64,
-                fault_class="release",
-                control=False,
-                fixer="playbook",
-                retriever="lexical",
-                model="none",
-                seed=number // SCENARIOS,
-                outcome=Outcome.HEALED if healed else Outcome.NOT_HEALED,
-                rule="recovered" if healed else "not-recovered",
-                judge="5",
-                commit="0" * 40,
-                kb="kb@0",
-                started_at="2026-11-29T00:00:00.000+00:00",
-                wall_s=60.0,
-                detect_s=random_.gauss(3, 1),
-                recover_s=random_.gauss(15, 4) if healed else None,
-                censored_s=None if healed else 45.0,
-                attempts=random_.randint(1, 3),
-                fixer_s=random_.random(),
-                usd=random_.random() / 100,
-            )
+        for row in rows(arm, share, trials, random_):
             file.write(json.dumps(asdict(row)) + "\n")
 
 

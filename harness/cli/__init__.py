@@ -20,6 +20,7 @@ _COMMANDS = {  # name -> (module, what `harness --help` says of it)
     "compare": ("harness.cli.compare", "Is one fixer better than another?"),
     "calibration": ("harness.cli.calibration", "Is a fixer as sure as it should be?"),
     "nightly": ("harness.cli.nightly", "Run an experiment each night: has it become worse?"),
+    "report": ("harness.cli.report", "Write what trials show as one page."),
     "export": ("harness.cli.export", "Write trials as tables for others."),
     "validate": ("harness.cli.validate", "Check scenario files without starting anything."),
     "resume": ("harness.cli.resume", "Give a verdict and a record to each trial that was cut short."),

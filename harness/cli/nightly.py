@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from harness.cli.sweep import carry_on
-from harness.errors import InputError
 from harness.experiment.compared import markdown
-from harness.experiment.manifest import PLAN, begun, manifest_of
-from harness.experiment.nights import text, watched
+from harness.experiment.manifest import begun
+from harness.experiment.nights import nights_in, text, watched
 from harness.experiment.sides import side
 from harness.experiment.sweep import Sweep
 from harness.model.experiment import Experiment
@@ -47,22 +45,12 @@ def command(experiment: Path, baseline: Path | None, results: Path, scheduler: s
         tonight = given.model_copy(update={"name": f"{datetime.now(UTC):%Y-%m-%d}"})
         with begun(tonight, experiment.parent, results / tonight.name) as place:
             carry_on(Sweep(place=place), scheduler, track=False, err=True)
-    known = sorted((path.parent for path in results.glob(f"*/{PLAN}")), key=_begun_at)
-    if baseline is None:
-        if not known:
-            raise InputError(f"{results} has no nights", cure="leave --look out, or name another folder: --results")
-        baseline = known[0]
-    nights = [night for night in known if _begun_at(night) > _begun_at(baseline)]
+    first, nights = nights_in(results, baseline)
     if not nights:
-        click.echo(f"{baseline} is the baseline from now on.")
+        click.echo(f"{first} is the baseline from now on.")
         return
-    found = watched(side(str(baseline)), [replace(side(str(night)), name=night.name) for night in nights])
+    found = watched(side(str(first)), nights)
     click.echo(text(found))
     click.echo("## The last night against the baseline\n")
     click.echo(markdown([each.last for each in found if each.last]))
     click.get_current_context().exit(1 if any(each.alarm for each in found) else 0)
-
-
-def _begun_at(folder: Path) -> str:
-    """ISO 8601, UTC: by it, nights have their order. InputError where there is no sweep."""
-    return manifest_of(folder).created_at

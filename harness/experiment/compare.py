@@ -7,15 +7,16 @@ compared as they are. What was INVALID counts for nobody, and how much it could 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.experiment.results import TrialRow
 from harness.experiment.sides import Key, Versus
 from harness.stats.basics import LEVEL, Estimate, won
-from harness.stats.bootstrap import clustered, paired, stratified
+from harness.stats.bootstrap import Sample, clustered, paired, stratified
 from harness.stats.paired import Decision, compare, decide, tally, unpaired_difference, with_missing
-from harness.stats.power import MoreRuns, more_runs
+from harness.stats.power import MoreRuns, Noise, more_runs, noise_floor
+from harness.stats.repeats import Tally, pass_at_k, pass_hat_k
 from harness.stats.survival import LogRank, Time, stratified_log_rank
 
 WORTH = 0.1
@@ -39,6 +40,15 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tries:
+    """pass@k and pass^k of either, for the largest k for which every scenario has the trials. NaN: there are none."""
+
+    k: int
+    first: tuple[float, float]
+    second: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """``right`` decides; the rest is told. ``whatever``: INVALID trials, however they had come out, change nothing."""
 
@@ -55,6 +65,8 @@ class Report:
     curves: LogRank  # whether both recover alike at every time, scenario by scenario; p is NaN where nothing tells
     more: MoreRuns | None  # how many pairs would decide; None: the two are not paired
     worth: float  # the least difference of shares that one would act on
+    tries: Tries
+    noise: Noise  # by how much two halves of the second differ, by chance alone
     rule_changes: tuple[tuple[str, int, int], ...]  # what decided, how often in the first and in the second
 
     @property
@@ -89,6 +101,8 @@ def report(given: Versus, worth: float = WORTH) -> Report:
         curves=stratified_log_rank((_times(name, first), _times(name, second)) for name in scenarios),
         more=more_runs(bounds.seen.pairs, worth=worth) if keys else None,
         worth=worth,
+        tries=_tries(scenarios, first, second),
+        noise=noise_floor(sample_of(second), _SEED),
         rule_changes=_rules(first, second),
     )
 
@@ -132,8 +146,7 @@ def _measures(first: Mapping[Key, TrialRow], second: Mapping[Key, TrialRow]) -> 
             watched[row.scenario] = min(row.censored_s, watched.get(row.scenario, math.inf))
 
     def recover_s(row: TrialRow) -> float | None:
-        seconds = row.censored_s if row.recover_s is None else row.recover_s
-        return None if row.control or seconds is None else min(seconds, watched.get(row.scenario, math.inf))
+        return min(row.recovery[0], watched.get(row.scenario, math.inf)) if row.recovery else None
 
     return [
         ("recover_s", "s", recover_s),
@@ -168,11 +181,33 @@ def _numbers(
     )
 
 
+def _tries(scenarios: Sequence[str], first: Mapping[Key, TrialRow], second: Mapping[Key, TrialRow]) -> Tries:
+    sides = [tallies(side, scenarios) for side in (first, second)]
+    k = most_tries(sides)
+    a, b = ((pass_at_k(each, k).value, pass_hat_k(each, k).value) for each in sides)
+    return Tries(k=k, first=a, second=b)
+
+
+def tallies(side: Mapping[Key, TrialRow], scenarios: Iterable[str]) -> dict[str, Tally]:
+    """Of each scenario, how many of the trials that could be measured were right."""
+    found = {name: [row for (of, _), row in side.items() if of == name and row.measured] for name in scenarios}
+    return {name: Tally(successes=sum(row.good for row in rows), n=len(rows)) for name, rows in found.items()}
+
+
+def most_tries(sides: Iterable[Mapping[str, Tally]]) -> int:
+    """The largest k for which all of them have k trials of each scenario; at least 1."""
+    return max(1, min((tally.n for side in sides for tally in side.values()), default=1))
+
+
+def sample_of(side: Mapping[Key, TrialRow]) -> Sample:
+    """1 for each trial that was right, 0 for each that was not."""
+    measured = [(key[0], row) for key, row in side.items() if row.measured]
+    return Sample(values=tuple(float(row.good) for _, row in measured), scenarios=tuple(name for name, _ in measured))
+
+
 def _times(scenario: str, side: Mapping[Key, TrialRow]) -> list[Time]:
     """Of the outages: seconds, and whether it recovered then or was watched for so long."""
-    rows = [row for (name, _), row in side.items() if name == scenario and row.measured and not row.control]
-    found = [(row.censored_s if row.recover_s is None else row.recover_s, row.recover_s is not None) for row in rows]
-    return [(seconds, recovered) for seconds, recovered in found if seconds is not None]
+    return [row.recovery for (name, _), row in side.items() if name == scenario and row.recovery]
 
 
 def _values(number: Number, side: Mapping[Key, TrialRow]) -> dict[Key, float]:

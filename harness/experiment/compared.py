@@ -53,14 +53,14 @@ def junit(reports: Sequence[Report]) -> str:
         for measure in measures:
             case = Xml.SubElement(suite, "testcase", classname=measure.scenario or "all", name=measure.name)
             if measure.decision == "worse":
-                Xml.SubElement(case, "failure", message=_difference(measure)).text = measure.method
+                Xml.SubElement(case, "failure", message=difference_of(measure)).text = measure.method
     Xml.indent(root)
     return Xml.tostring(root, encoding="unicode")
 
 
 def _text(report: Report) -> str:
     measures = [report.right, *report.others]
-    lines = [report.name, *_wrapped(_notes(report)), ""]
+    lines = [report.name, *_wrapped([*notes(report), *_rules(report)]), ""]
     lines += _columns(_HEAD, [_cells(each) for each in measures])
     lines += ["", *_columns(("by scenario, did right", *_HEAD[1:]), [_cells(each) for each in report.by_scenario])]
     return "\n".join([*lines, "", *_wrapped(_methods(report))])
@@ -73,17 +73,19 @@ def _wrapped(lines: Sequence[str]) -> list[str]:
 
 
 def _markdown(report: Report) -> str:
-    parts = [f"### {_plain(report.name)}", "", *(f"- {_plain(line)}" for line in _notes(report)), ""]
+    parts = [f"### {_plain(report.name)}", "", *(f"- {_plain(line)}" for line in [*notes(report), *_rules(report)]), ""]
     parts += _rows(_HEAD, [_cells(each) for each in (report.right, *report.others)])
     parts += ["", *_rows(("by scenario, did right", *_HEAD[1:]), [_cells(each) for each in report.by_scenario]), ""]
     return "\n".join([*parts, *(_plain(line) for line in _methods(report)), ""])
 
 
-def _notes(report: Report) -> list[str]:
+def notes(report: Report) -> list[str]:
     """What a reader must know before any number."""
     a, b = report.invalid
-    paired = f"{report.pairs} pairs of one scenario and seed" if report.pairs else "not paired: no seed in common"
-    notes = [paired + (f"; {report.left_out} trials have no partner" if report.left_out else "")]
+    paired = (
+        f"{_many(report.pairs, 'pair')} of one scenario and seed" if report.pairs else "not paired: no seed in common"
+    )
+    notes = [paired + (f"; without a partner: {report.left_out}" if report.left_out else "")]
     if report.not_met:
         notes.append(f"left out, since only one of the two met them: {', '.join(report.not_met)}")
     if a or b:
@@ -95,10 +97,13 @@ def _notes(report: Report) -> list[str]:
         more = report.more
         what = f"to show a difference of {100 * report.worth:.0f} points would take about {more.if_worth} more pairs"
         notes.append(f"{what} (chance {more.power:.0%})")
-    notes += [
-        f"decided by {rule}: {first} of the first, {second} of the second" for rule, first, second in _told(report)
-    ]
     return notes
+
+
+def _rules(report: Report) -> list[str]:
+    """What decided, where the two differ most."""
+    most = sorted(report.rule_changes, key=lambda each: -abs(each[1] - each[2]))[:5]
+    return [f"decided by {rule}: {first} of the first, {second} of the second" for rule, first, second in most]
 
 
 def _methods(report: Report) -> list[str]:
@@ -112,12 +117,28 @@ def _methods(report: Report) -> list[str]:
         curves = report.curves
         seen = f"{curves.healed} of the first did, {curves.expected:.1f} were to be expected"
         lines.append(f"Do both recover alike at every time (log-rank, by scenario)? p = {curves.p:.2g}; {seen}.")
+    if report.tries.k > 1:
+        lines.append(_several(report))
+    if not math.isnan(report.noise.quantile):
+        floor, half = f"{100 * report.noise.quantile:.0f} points", _many(report.noise.per_arm, "trial")
+        lines.append(f"By chance alone, halves of the second ({half}) differ by up to {floor} in 19 of 20 splits.")
     return lines
 
 
-def _told(report: Report) -> list[tuple[str, int, int]]:
-    """The rules whose counts differ most."""
-    return sorted(report.rule_changes, key=lambda each: -abs(each[1] - each[2]))[:5]
+def _several(report: Report) -> str:
+    """What may be hoped for with several tries, and what can be relied on."""
+    tries = report.tries
+    (at, hat), (other_at, other_hat) = (
+        (f"{100 * each:.0f} %" for each in pair) for pair in (tries.first, tries.second)
+    )
+    return (
+        f"Of {tries.k} tries at an incident one is right (pass@{tries.k}): {at} and {other_at}; all are "
+        f"(pass^{tries.k}): {hat} and {other_hat}."
+    )
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _cells(measure: Measure) -> tuple[str, ...]:
@@ -126,18 +147,18 @@ def _cells(measure: Measure) -> tuple[str, ...]:
         name,
         _value(measure, measure.first),
         _value(measure, measure.second),
-        _difference(measure),
+        difference_of(measure),
         measure.decision,
         str(measure.n),
     )
 
 
-def _difference(measure: Measure) -> str:
+def difference_of(measure: Measure) -> str:
     """Such as +5 points (-23 to 31)."""
     difference, unit = measure.difference, "points" if measure.unit == "share" else measure.unit
     value, low, high = (_number(measure, each) for each in (difference.value, difference.low, difference.high))
     sign = "+" if difference.value > 0 else ""
-    return f"{sign}{value} {unit} ({low} to {high})".replace("  ", " ")
+    return f"{sign}{value} {unit} ({'no interval' if low == high == '-' else f'{low} to {high}'})".replace("  ", " ")
 
 
 def _value(measure: Measure, number: float) -> str:
@@ -147,7 +168,7 @@ def _value(measure: Measure, number: float) -> str:
 
 def _number(measure: Measure, number: float) -> str:
     """Shares as per cent, money with its cents, seconds with one decimal; what is unknown is a dash."""
-    factor, form = {"share": (100, ".0f"), "$": (1, ".4f"), "s": (1, ".1f"), "": (1, ".2f")}[measure.unit]
+    factor, form = {"share": (100, "z.0f"), "$": (1, "z.4f"), "s": (1, "z.1f"), "": (1, "z.2f")}[measure.unit]
     return "-" if math.isnan(number) else format(factor * number, form)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from harness.errors import InputError
 from harness.experiment.compare import Report, report
+from harness.experiment.manifest import PLAN, manifest_of
 from harness.experiment.results import TrialRow
-from harness.experiment.sides import Key, Side, Versus, versus
+from harness.experiment.sides import Key, Side, Versus, side, versus
 from harness.stats.intervals import rate
 from harness.stats.sequential import ALARM, NIGHTS, Healed, Watch, against_baseline
 
@@ -35,6 +37,20 @@ class Watched:
     @property
     def alarm(self) -> bool:
         return bool(self.watch) and self.watch[-1].alarm
+
+
+def nights_in(folder: Path, baseline: Path | None = None) -> tuple[Path, list[Side]]:
+    """The baseline, and the sweeps in the folder that are later than it, in their order.
+
+    Without a ``baseline`` the first of them is it. InputError where there is none.
+    """
+    known = sorted((path.parent for path in folder.glob(f"*/{PLAN}")), key=_begun_at)
+    if baseline is None:
+        if not known:
+            raise InputError(f"{folder} has no nights", cure="run one: harness nightly FILE; or name another folder")
+        baseline = known[0]
+    later = [night for night in known if _begun_at(night) > _begun_at(baseline)]
+    return baseline, [replace(side(str(night)), name=night.name) for night in later]
 
 
 def watched(baseline: Side, nights: Sequence[Side]) -> list[Watched]:
@@ -68,6 +84,11 @@ def _arm(arm: str, trials: Mapping[Key, TrialRow], nights: Sequence[Side]) -> Wa
     )
 
 
+def _begun_at(folder: Path) -> str:
+    """ISO 8601, UTC: by it, nights have their order. InputError where there is no sweep."""
+    return manifest_of(folder).created_at
+
+
 def _right(rows: Iterable[TrialRow]) -> Healed:
     measured = [row for row in rows if row.measured]
     return Healed(hits=sum(row.good for row in measured), n=len(measured))
@@ -82,11 +103,11 @@ def text(found: Sequence[Watched]) -> str:
         for night, watch in zip(each.nights, each.watch, strict=True):
             mark = "**worse**" if watch.alarm else ""
             parts.append(f"| {night.name} | {_told(night.right)} | {watch.evidence:.2g} | {watch.p:.2g} | {mark} |")
-        parts += ["", _verdict(each), ""]
+        parts += ["", verdict(each), ""]
     return "\n".join(parts)
 
 
-def _verdict(found: Watched) -> str:
+def verdict(found: Watched) -> str:
     left = f" Left out, for lack of scenarios: {', '.join(found.left_out)}." if found.left_out else ""
     if found.alarm:
         return f"**It has become worse**; {_PROMISE}.{left}"

@@ -77,6 +77,12 @@ class TrialRow:
         """Whether the arm did what was right: an outage healed, a control left alone."""
         return bool(won(self.outcome))
 
+    @property
+    def recovery(self) -> tuple[float, bool] | None:
+        """Seconds, and whether it recovered then or was watched for so long. None: no outage, or not measured."""
+        seconds = self.censored_s if self.recover_s is None else self.recover_s
+        return None if self.control or not self.measured or seconds is None else (seconds, self.recover_s is not None)
+
 
 _ROW = TypeAdapter(TrialRow)
 

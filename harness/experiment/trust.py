@@ -111,10 +111,10 @@ def _text(found: Trust) -> str:
     lines += [
         f"  {each.low:.1f} to {each.high:.1f}    {each.confidence:.2f}        {each.healed}" for each in told.bins
     ]
-    return "\n".join([*lines, "", *_advice(found)])
+    return "\n".join([*lines, "", *advice(found)])
 
 
-def _advice(found: Trust) -> list[str]:
+def advice(found: Trust) -> list[str]:
     chosen = found.threshold
     pays = f"a good fix is worth {found.benefit:g}, a bad one costs {found.cost:g}"
     lines = [f"  {pays}: it pays where more than {chosen.break_even:.0%} heal"]

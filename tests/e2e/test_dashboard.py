@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
@@ -33,6 +33,7 @@ from harness.services.valkey import valkey_binary
 from harness.sinks.recorder import Recorder
 from harness.sinks.stream import Stream
 from tests import events as sample
+from tests.e2e.browser import watched
 
 DEADLINE_S = 60.0
 LIST = "/developer/incidents"
@@ -248,36 +249,6 @@ def test_beyond_this_machine_it_wants_a_token_and_tells_it_to_nobody(tmp_path: P
 
 
 # --- in a browser
-
-
-@pytest.fixture(scope="module")
-def chromium() -> str:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        assert not os.environ.get("CI"), "CI installs chromium, see .ci/run"
-        pytest.skip("no Chromium: install it, as by apt-get install chromium")
-    return found
-
-
-@pytest.fixture
-def page(chromium: str) -> Iterator[Page]:
-    options = ["--no-sandbox"] if os.geteuid() == 0 else []
-    options += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=options)
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.set_default_timeout(1000 * DEADLINE_S)
-        yield page
-        browser.close()
-
-
-def watched(page: Page) -> list[str]:
-    """What goes wrong in the page from now on: errors, and what the policy forbids."""
-    wrong: list[str] = []
-    page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("dialog", lambda dialog: wrong.append("dialog"))
-    return wrong
 
 
 def test_a_page_keeps_itself_up_to_date(dashboard: Dashboard, page: Page, tmp_path: Path) -> None:
