@@ -6,7 +6,7 @@ UV     := uv==0.13.9
 
 FIRST  := malformed_sql upstream_latency pool_exhaustion
 
-.PHONY: run test lint format fuzz prove prove-first prove-changed bench assets secrets schema lock clean
+.PHONY: run test lint format fuzz prove prove-first prove-changed bench results assets secrets schema lock clean
 
 run: $(VENV)/installed        ## heal a real app under live load
 	$(BIN)/harness run scenarios/pool_exhaustion.yml
@@ -37,6 +37,10 @@ prove-changed: $(VENV)/installed ## once each: whatever docs/proof.jsonl does no
 
 bench: $(VENV)/installed      ## the figures, side by side
 	for name in startup load stall record redeploy overhead review markers containment retrieval compare report sweep paint; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+results: $(VENV)/installed    ## docs/results.md: shipped fixers against all scenarios; five hours, goes on where it stopped
+	$(BIN)/harness sweep --experiment docs/results.yml
+	$(BIN)/python -m benchmarks.results results/shipped docs/results.md
 
 assets:                       ## the dashboard's style sheet and script, by Node
 	cd harness/dashboard/assets && npm ci --no-audit --no-fund && npm run build

@@ -148,6 +148,16 @@ def heat_map(given: Side, *, by: str = "scenario") -> Picture:
     )
 
 
+def cells(given: Side) -> Table:
+    """The same as a table: scenarios against arms, right of all that could be measured."""
+    names = sorted({row.scenario for row in _rows(given)})
+    rows = []
+    for name in names:
+        told = [right_of({key: row for key, row in each.items() if key[0] == name}) for each in given.arms.values()]
+        rows.append((name, *(f"{each.hits} of {each.n}" for each in told)))
+    return Table(title="Right, by scenario", head=("scenario", *given.arms), rows=rows)
+
+
 def what_decided(given: Side) -> Table:
     """How often each rule decided, by arm."""
     counts = {name: Counter(row.rule for row in trials.values()) for name, trials in given.arms.items()}

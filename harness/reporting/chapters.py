@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import InputError
 from harness.experiment.manifest import PLAN
+from harness.experiment.nights import nights_in
 from harness.experiment.results import FILE
 from harness.experiment.sides import Side, side
 from harness.reporting.learning import courses
@@ -54,13 +55,22 @@ def outline(folders: Sequence[Path], against: str = "") -> Outline:
         cure = "name trials, or one or two sweeps, or one folder of nights"
         raise InputError(f"{len(folders)} folders that are not all of trials", cure=cure)
     (folder,) = folders
-    if _of_nights(folder):
-        return Outline(title=folder.name, chapters=(_chapter("06_nightly_trend", nights=str(folder), baseline=""),))
-    return _of_sweep(folder, against)
+    is_of_nights = not (folder / FILE).exists() and any(folder.glob(f"*/{PLAN}"))
+    return _of_nights(folder, against) if is_of_nights else _of_sweep(folder, against)
 
 
-def _of_nights(folder: Path) -> bool:
-    return not (folder / FILE).exists() and any(folder.glob(f"*/{PLAN}"))
+def _of_nights(folder: Path, against: str) -> Outline:
+    """The trend, and the last night against the first; of a single night its own sweep."""
+    first, later = nights_in(folder)
+    if not later:
+        alone = _of_sweep(first, against)
+        return replace(alone, left_out=(*alone.left_out, "06_nightly_trend: there is one night"))
+    last = folder / later[-1].name
+    chapters = (
+        _chapter("06_nightly_trend", nights=str(folder), baseline=""),
+        _chapter("02_compare", first=str(last), second=str(first), against=""),
+    )
+    return Outline(title=folder.name, chapters=chapters)
 
 
 def _of_sweep(folder: Path, against: str) -> Outline:

@@ -62,6 +62,12 @@ class Table:
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
         )
 
+    def markdown(self) -> str:
+        """For a document; as ``harness compare --format markdown`` writes tables."""
+        lines = [self.head, ["---"] * len(self.head), *self.rows]
+        body = "\n".join(f"| {' | '.join(map(_plain, line))} |" for line in lines)
+        return f"{body}\n\n{self.note}".strip() + "\n"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
@@ -107,6 +113,11 @@ def safe(text: str) -> str:
 
 def together(shown: Iterable[Exhibit]) -> Exhibits:
     return Exhibits(tuple(shown))
+
+
+def _plain(cell: str) -> str:
+    """A cell that ends no table and is no markup."""
+    return printable(cell).replace("|", "/").replace("<", "&lt;").replace("\n", " ")
 
 
 def _data(svg: bytes) -> str:

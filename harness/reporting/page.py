@@ -8,7 +8,6 @@ from pathlib import Path
 
 from harness.identity import utc_now
 from harness.reporting.chapters import Outline
-from harness.reporting.exhibit import safe
 from harness.reporting.notebooks import Shown
 
 _HEADING = re.compile(r"^(#+) ", re.MULTILINE)
@@ -49,5 +48,6 @@ def _html(chapter: Sequence[Shown]) -> str:
     import mistune  # noqa: PLC0415 - only pages need it
 
     read = mistune.create_markdown(escape=True, plugins=["table"])
-    parts = [str(read(_HEADING.sub(r"#\1 ", each.text))) if each.kind == "markdown" else each.text for each in chapter]
-    return "\n".join(parts) if parts else f"<p>{safe('Nothing to show.')}</p>"
+    return "\n".join(
+        str(read(_HEADING.sub(r"#\1 ", each.text))) if each.kind == "markdown" else each.text for each in chapter
+    )

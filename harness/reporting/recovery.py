@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from harness.experiment.results import TrialRow
 from harness.experiment.sides import Key, Side
 from harness.reporting.drawing import legend_below, looks, percent, picture, short
-from harness.reporting.exhibit import Picture
+from harness.reporting.exhibit import Picture, Table
 from harness.stats.survival import Time, kaplan_meier, restricted_mean, watched_s
 
 if TYPE_CHECKING:
@@ -59,6 +59,21 @@ def curves(given: Side) -> Picture:
 
     note = "Kaplan-Meier, all scenarios together, which are watched for different times; in brackets how many."
     return picture("How fast they recover", alt, draw, height_in=3.6, narrow_in=3.4 + 0.17 * len(told), note=note)
+
+
+def by_scenario(given: Side) -> Table:
+    """Mean seconds from the fault to the first good window of those trials that recovered, with how many these were."""
+    rows = []
+    for name in sorted({row.scenario for trials in given.arms.values() for row in trials.values() if not row.control}):
+        told = []
+        for trials in given.arms.values():
+            seen = [
+                row.recovery[0] for (at, _), row in trials.items() if at == name and row.recovery and row.recovery[1]
+            ]
+            told.append(f"{sum(seen) / len(seen):.1f} s ({len(seen)})" if seen else "-")
+        rows.append((name, *told))
+    note = "Means of those alone that recovered, and how many; not to be compared between arms that heal other shares."
+    return Table(title="Time to recover, by scenario", head=("scenario", *given.arms), rows=rows, note=note)
 
 
 def recovery(given: Side, trials: _Trials) -> str:

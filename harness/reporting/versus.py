@@ -93,15 +93,16 @@ def findings(reports: Sequence[Report]) -> Exhibits:
     )
 
 
-def table(reports: Sequence[Report]) -> Table:
-    """All measures of all comparisons."""
+def table(reports: Sequence[Report], measures: Sequence[str] = ()) -> Table:
+    """All measures of all comparisons, or those that are named."""
     rows = [
         (told.name, _TITLES.get(each.name, (each.name, ""))[0], difference_of(each), each.decision, str(each.n))
         for told in reports
         for each in (told.right, *told.others)
+        if not measures or each.name in measures
     ]
     head = ("", "measure", "difference (95 %)", "", "n")
-    return Table(title="All measures", head=head, rows=rows, note="First less second; n counts pairs, or trials.")
+    return Table(title="Measures", head=head, rows=rows, note="First less second; n counts pairs, or trials.")
 
 
 def _cell(measure: Measure | None) -> str:
