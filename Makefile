@@ -48,8 +48,9 @@ assets:                       ## the dashboard's style sheet and script, by Node
 secrets:                      ## random ones for docker-compose.yml, in secrets/
 	deploy/docker/make-secrets secrets
 
-schema: $(VENV)/installed     ## scenarios/schema.json, which editors complete from
+schema: $(VENV)/installed     ## scenarios/schema.json, which editors complete from; docs/schemas, of what is on disk
 	$(BIN)/harness validate --schema > scenarios/schema.json
+	$(BIN)/harness export --schemas --to docs/schemas
 
 PIN := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 lock: $(VENV)/installed         ## pin all dependencies anew, after a change of pyproject.toml or an .in file

@@ -1,6 +1,6 @@
 """Proves, under live load, whether a fix heals a failing service.
 
-``from harness import run, validate`` gives what the commands do, as functions.
+``from harness import run, sweep, compare, report`` and the like give what the commands do, as functions.
 """
 
 from __future__ import annotations
@@ -8,9 +8,16 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["run", "validate"]
+__all__ = ["calibration", "compare", "report", "run", "sweep", "validate"]
 
-_HOMES = {"run": "harness.api", "validate": "harness.validation"}
+_HOMES = {
+    "calibration": "harness.experiment.api",
+    "compare": "harness.experiment.api",
+    "report": "harness.reporting.report",
+    "run": "harness.api",
+    "sweep": "harness.experiment.api",
+    "validate": "harness.validation",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for

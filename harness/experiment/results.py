@@ -15,6 +15,7 @@ from harness.model.verdict import Outcome
 from harness.stats.basics import won
 
 FILE = "trials.jsonl"  # in the sweep's folder
+VERSION = 1  # of a row's shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class TrialRow:
     fixer_s: float = 0.0
     usd: float | None = None
     cohens_h: float | None = None
-    version: int = 1  # of this row's shape
+    version: int = VERSION
 
     @property
     def arm(self) -> str:

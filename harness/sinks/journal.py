@@ -83,20 +83,20 @@ class Journal:
     def _write(self, event: Event) -> None:
         match event:
             case WindowObserved():
-                self._windows.write(_line(_windows(), event.window))
+                self._windows.write(_line(windows(), event.window))
                 self._windows.flush()
                 return
             case Deployed() if event.deployment.diff:
                 write_atomically(self.folder / f"attempt-{event.attempt}.patch", _bytes(event.deployment.diff))
             case TrialEnded():
                 self._settle(event)
-        self._events.write(_line(_events(), event))
+        self._events.write(_line(events(), event))
         self._events.flush()
         os.fsync(self._events.fileno())
 
     def _settle(self, event: TrialEnded) -> None:
         """Before the last line is written, so that whoever waits for that line finds the folder complete."""
-        write_atomically(self.folder / SETTLED, b"".join(_line(_windows(), window) for window in event.windows))
+        write_atomically(self.folder / SETTLED, b"".join(_line(windows(), window) for window in event.windows))
         if diff := _final_diff(event.verdict):
             write_atomically(self.folder / FIX, _bytes(diff))
         write_atomically(self.folder / VERDICT, _bytes(verdict_json(event.verdict) + "\n"))
@@ -115,14 +115,14 @@ def read_windows(folder: Path) -> Iterator[Window]:
     """The windows of a trial in order: settled ones once it has ended. Torn lines and errors as ``read_events``."""
     settled = folder / SETTLED
     for where, line in _lines(settled if settled.exists() else folder / WINDOWS):
-        yield _value(_windows(), line, where)
+        yield _value(windows(), line, where)
 
 
 def read_story(folder: Path) -> Iterator[Event]:
     """All that the verdict rests on: the events, and the windows as they were decided live."""
     yield from read_events(folder)
     for where, line in _lines(folder / WINDOWS):
-        window = _value(_windows(), line, where)
+        window = _value(windows(), line, where)
         yield WindowObserved(at_s=window.end_s, window=window, slo_held=False)  # the judge asks the window itself
 
 
@@ -132,19 +132,19 @@ def read_verdict(folder: Path) -> Verdict | None:
     if not path.exists():
         return None
     try:
-        return _verdicts().validate_python(json.loads(path.read_bytes()))
+        return verdicts().validate_python(json.loads(path.read_bytes()))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a verdict: {_what(error)}", cure=_START_OVER) from error
 
 
 def verdict_json(verdict: Verdict) -> str:
     """As it stands in verdict.json."""
-    return json.dumps(_plain(_verdicts(), verdict), indent=2, ensure_ascii=False)
+    return json.dumps(_plain(verdicts(), verdict), indent=2, ensure_ascii=False)
 
 
 def event_of(line: bytes, where: str) -> Event:
     """One whole line of ``events.jsonl``. InputError names ``where`` it stood."""
-    return _value(_events(), line, where)
+    return _value(events(), line, where)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -223,17 +223,20 @@ def _bytes(text: str) -> bytes:
 
 
 @cache
-def _events() -> TypeAdapter[Event]:
+def events() -> TypeAdapter[Event]:
+    """Of a line of events.jsonl, but for its version."""
     return TypeAdapter(Annotated[Event, Discriminator("type")])
 
 
 @cache
-def _windows() -> TypeAdapter[Window]:
+def windows() -> TypeAdapter[Window]:
+    """The same of windows.jsonl and settled.jsonl."""
     return TypeAdapter(Window)
 
 
 @cache
-def _verdicts() -> TypeAdapter[Verdict]:
+def verdicts() -> TypeAdapter[Verdict]:
+    """Of verdict.json."""
     return TypeAdapter(Verdict)
 
 
