@@ -12,8 +12,11 @@ import nbformat
 import pytest
 from playwright.sync_api import Page
 
+from harness.experiment.manifest import begun
 from harness.experiment.results import append
+from harness.model.experiment import Arm, Experiment
 from harness.model.verdict import Outcome
+from tests.e2e import tiny
 from tests.e2e.browser import watched
 from tests.rows import row
 
@@ -30,7 +33,7 @@ def report(*words: str | Path, where: Path) -> subprocess.CompletedProcess[str]:
 
 
 def sweep(folder: Path) -> None:
-    """Two fixers, one of them with two retrievers, whose fixes go live with a confidence."""
+    """Two fixers, one of them with two retrievers, whose fixes go live with a confidence, and a base that grows."""
     for number in range(60):
         scenario, seed = ("pool", "sql", "quiet")[number % 3], number // 3
         for fixer, retriever, often in (("noop", "none", 0), ("playbook", "none", 3), ("playbook", "lexical", 9)):
@@ -44,6 +47,7 @@ def sweep(folder: Path) -> None:
                     cell=f"{scenario}/{fixer}@{retriever}/{seed}",
                     trial=f"{scenario}-{fixer}-{retriever}-{seed}",
                     retriever=retriever,
+                    kb=f"team {seed // 5}" if retriever == "lexical" else "",
                     live=fixer == "playbook",
                     confidence=0.3 + 0.05 * often if fixer == "playbook" else None,
                     retriever_confidence=0.5 if retriever == "lexical" else None,
@@ -73,7 +77,7 @@ def test_a_sweep_becomes_a_page(tmp_path: Path, page: Page) -> None:
     sweep(tmp_path / "shipped")
     done = report("shipped", "--against", "noop@none", "--notebooks", "kept", where=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "[3/3] 04_retrieval.ipynb" in done.stderr
+    assert "[4/4] 05_learning_curve.ipynb" in done.stderr
     assert "warn" not in done.stderr.lower()
     file = tmp_path / "shipped" / "report.html"
     assert str(file.relative_to(tmp_path)) in done.stdout
@@ -83,13 +87,30 @@ def test_a_sweep_becomes_a_page(tmp_path: Path, page: Page) -> None:
         "playbook@lexical against noop@none: better",
         "May it deploy by itself?",
         "INVALID",
-        "05_learning_curve",
+        "The knowledge base grew meanwhile",
     ):
         assert told in text
     assert page.locator("code").first.inner_text() == "harness report shipped --against noop@none"
     kept = [nbformat.read(file, as_version=4) for file in sorted((tmp_path / "kept").iterdir())]
-    assert len(kept) == 3
+    assert len(kept) == 4
     assert all(cell.outputs for book in kept for cell in book.cells[3:] if cell.cell_type == "code")
+
+
+def test_nights_become_a_page(tmp_path: Path, page: Page) -> None:
+    tiny.make(tmp_path / "base")
+    given = Experiment(name="nights", scenarios=("slow_export.yml",), arms=(Arm(fixer="noop"),))
+    for night, often in (("2026-11-01", 9), ("2026-11-02", 8), ("2026-11-03", 2)):
+        with begun(given, tmp_path / "base", tmp_path / "nights" / night) as place:
+            for seed in range(40):
+                fate = Outcome.HEALED if seed % 10 < often else Outcome.NOT_HEALED
+                append(place.folder, row("pool", "noop", seed, fate))
+    done = report("nights", where=tmp_path)
+    assert done.returncode == 0, done.stderr
+    looked_at(page, tmp_path / "nights" / "report.html")
+    text = page.inner_text("body")
+    assert "It has become worse" in text
+    assert "noop@lexical: worse" in text, "the last night against the first"
+    assert "2026-11-03: noop@lexical" in text
 
 
 def test_a_trial_becomes_a_page(tmp_path: Path, page: Page) -> None:

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 from harness.errors import InputError
-from harness.experiment.manifest import PLAN
+from harness.experiment.manifest import begun
 from harness.experiment.nights import watched
 from harness.experiment.results import TrialRow, append
 from harness.experiment.sides import Side
 from harness.model.event import Event
+from harness.model.experiment import Arm, Experiment
 from harness.model.fix import Attempt
 from harness.model.verdict import Outcome
 from harness.reporting import arms, drawing, learning, recall, recovery, timeline, trend, trusted, versus
@@ -29,6 +30,7 @@ from harness.reporting.notebooks import Shown
 from harness.reporting.page import page
 from harness.sinks.journal import Journal
 from tests import events as sample
+from tests.e2e import tiny
 from tests.rows import half, healed, never, row, trials
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "journal-2"
@@ -381,9 +383,12 @@ def test_a_report_has_the_chapters_that_the_folder_has_something_for(tmp_path: P
     assert chapters([plain, rich]) == ["02_compare"]
     assert outline([plain, rich]).title == "plain against rich"
     assert chapters([FIXTURE, FIXTURE]) == ["01_trial", "01_trial"]
-    (tmp_path / "nights" / "2026-11-01").mkdir(parents=True)
-    (tmp_path / "nights" / "2026-11-01" / PLAN).touch()
-    assert chapters([tmp_path / "nights"]) == ["06_nightly_trend"]
+    tiny.make(tmp_path / "base")
+    given = Experiment(name="night", scenarios=("slow_export.yml",), arms=(Arm(fixer="a"),))
+    for number, expected in enumerate((["02_compare"], ["06_nightly_trend", "02_compare"]), start=1):
+        with begun(given, tmp_path / "base", tmp_path / "nights" / f"2026-11-0{number}") as place:
+            append(place.folder, row("pool", "a", 1))
+        assert chapters([tmp_path / "nights"]) == expected
     for folders, why in (([tmp_path / "none"], "there is no folder"), ([plain, rich, plain], "not all of trials")):
         with pytest.raises(InputError, match=why):
             outline(folders)
