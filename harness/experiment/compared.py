@@ -11,6 +11,7 @@ from xml.etree import ElementTree as Xml
 
 from harness.experiment.compare import Measure, Report
 from harness.model.plain import without_nan
+from harness.sinks.printable import cell
 
 _WIDTH = 78
 _HEAD = ("", "first", "second", "difference, 95 %", "", "n")
@@ -73,10 +74,10 @@ def _wrapped(lines: Sequence[str]) -> list[str]:
 
 
 def _markdown(report: Report) -> str:
-    parts = [f"### {_plain(report.name)}", "", *(f"- {_plain(line)}" for line in [*notes(report), *_rules(report)]), ""]
+    parts = [f"### {cell(report.name)}", "", *(f"- {cell(line)}" for line in [*notes(report), *_rules(report)]), ""]
     parts += _rows(_HEAD, [_cells(each) for each in (report.right, *report.others)])
     parts += ["", *_rows(("by scenario, did right", *_HEAD[1:]), [_cells(each) for each in report.by_scenario]), ""]
-    return "\n".join([*parts, *(_plain(line) for line in _methods(report)), ""])
+    return "\n".join([*parts, *(cell(line) for line in _methods(report)), ""])
 
 
 def notes(report: Report) -> list[str]:
@@ -181,9 +182,4 @@ def _columns(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _rows(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(map(_plain, row))} |" for row in (head, ["---"] * len(head), *body)]
-
-
-def _plain(said: str) -> str:
-    """A name from outside, which is to be no markup."""
-    return said.replace("|", "/").replace("<", "&lt;").replace("\n", " ")
+    return [f"| {' | '.join(map(cell, row))} |" for row in (head, ["---"] * len(head), *body)]

@@ -27,6 +27,7 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW = (
     "#56B4E9",
     "#F0E442",
 )
+ARM = 26  # letters of an arm's name, in a picture
 _MARKS = "osD^vPX"
 _LINES = ("-", "--", "-.", ":")
 _COLOURS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, INK)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape as _escape
 from typing import Literal, Protocol
 
-from harness.sinks.printable import printable
+from harness.sinks.printable import cell, printable
 
 NARROW = 640  # pixels of a screen, up to which a picture is drawn narrow
 
@@ -53,7 +53,7 @@ class Table:
     note: str = ""
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col">{safe(cell)}</th>' for cell in self.head)
+        head = "".join(f'<th scope="col">{safe(each)}</th>' for each in self.head)
         body = "".join(f"<tr>{_row(row)}</tr>" for row in self.rows)
         note = f" <span>{safe(self.note)}</span>" if self.note else ""
         return (
@@ -65,7 +65,7 @@ class Table:
     def markdown(self) -> str:
         """For a document; as ``harness compare --format markdown`` writes tables."""
         lines = [self.head, ["---"] * len(self.head), *self.rows]
-        body = "\n".join(f"| {' | '.join(map(_plain, line))} |" for line in lines)
+        body = "\n".join(f"| {' | '.join(map(cell, line))} |" for line in lines)
         return f"{body}\n\n{self.note}".strip() + "\n"
 
 
@@ -115,18 +115,13 @@ def together(shown: Iterable[Exhibit]) -> Exhibits:
     return Exhibits(tuple(shown))
 
 
-def _plain(cell: str) -> str:
-    """A cell that ends no table and is no markup."""
-    return printable(cell).replace("|", "/").replace("<", "&lt;").replace("\n", " ")
-
-
 def _data(svg: bytes) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
 
 
 def _row(cells: Sequence[str]) -> str:
     first, *others = cells
-    return f'<th scope="row">{safe(first)}</th>' + "".join(f"<td>{safe(cell)}</td>" for cell in others)
+    return f'<th scope="row">{safe(first)}</th>' + "".join(f"<td>{safe(each)}</td>" for each in others)
 
 
 def _diff_line(line: str) -> str:

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING
 
 from harness.experiment.results import TrialRow
 from harness.experiment.sides import rows_of
-from harness.reporting.drawing import FAINT, legend_below, looks, percent, picture, short
+from harness.reporting.drawing import ARM, FAINT, legend_below, looks, percent, picture, short
 from harness.reporting.exhibit import Picture, Table, Words
 from harness.stats.intervals import rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_NAME = 26  # letters of an arm, in a picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +61,7 @@ def curve(found: Sequence[Course]) -> Picture:
             _recoveries(above, each, look.colour, look.mark)
             right = [row.good for row in each.rows]
             shares = [sum(right[:number]) / number for number in range(1, len(right) + 1)]
-            label = short(each.arm, _NAME)
+            label = short(each.arm, ARM)
             below.plot(range(1, len(right) + 1), shares, look.line, color=look.colour, marker=look.mark, label=label)
         above.set_ylabel("s to recover")
         above.set_ylim(bottom=0)

@@ -26,6 +26,11 @@ def one_line(text: str, limit: int = 200) -> str:
     return printable(" ".join(printable(text, 4 * limit).split()), limit)
 
 
+def cell(text: str) -> str:
+    """A cell of a table in Markdown: it ends no table and is no markup."""
+    return printable(text).replace("|", "/").replace("<", "&lt;").replace("\n", " ")
+
+
 def capped(text: str, lines: int) -> tuple[list[str], int]:
     """The first ``lines`` lines of a text, and how many were left out."""
     whole = printable(text).splitlines()
