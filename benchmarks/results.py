@@ -2,7 +2,7 @@
 
     python -m benchmarks.results results/shipped docs/results.md
 
-Beside the page its rows are kept, as ``results.jsonl``: they are what it was made of.
+Beside the page its rows are kept, as ``results.jsonl``: they are what it was made of; ``results.svg`` is its picture.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from harness.experiment.manifest import manifest_of
 from harness.experiment.results import FILE, counted, rows
+from harness.experiment.sides import Side
 from harness.reporting import arms, recall, recovery, versus
 from harness.sinks.journal import write_atomically
 
@@ -37,6 +38,8 @@ good from bad, and what retrieval adds to a fixer that can do nothing else. They
 
 {overview}
 ## Right, by scenario
+
+![{alt}](results.svg)
 
 {cells}
 On `quiet_day` and `self_healing_blip` the right answer is to leave the code alone.
@@ -68,12 +71,15 @@ def main() -> None:
     parser.add_argument("sweep", type=Path)
     parser.add_argument("page", type=Path)
     given = parser.parse_args()
-    write_atomically(given.page, page(given.sweep).encode())
+    told = arms.trials(given.sweep)
+    picture = arms.heat_map(told)
+    write_atomically(given.page.with_suffix(".svg"), picture.wide)
+    write_atomically(given.page, page(given.sweep, told, picture.alt).encode())
     shutil.copyfile(given.sweep / FILE, given.page.with_suffix(".jsonl"))
 
 
-def page(sweep: Path) -> str:
-    manifest, told, found = manifest_of(sweep), arms.trials(sweep), rows(sweep)
+def page(sweep: Path, told: Side, alt: str) -> str:
+    manifest, found = manifest_of(sweep), rows(sweep)
     (fixer,) = recall.fixers(told)
     chosen = recall.only(told, fixer)
     return _PAGE.format(
@@ -87,6 +93,7 @@ def page(sweep: Path) -> str:
         begun=min(row.started_at for row in found)[:16].replace("T", " "),
         ended=max(row.started_at for row in found)[:16].replace("T", " "),
         overview=arms.overview(told).markdown(),
+        alt=alt,
         cells=arms.cells(told).markdown(),
         against=versus.table(versus.against(told, _BASE), _MEASURES).markdown(),
         retrieval=versus.table(versus.against(chosen), _MEASURES).markdown(),

@@ -7,6 +7,7 @@ can tell apart; what they tell is told by shape, line or word as well.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW = (
     "#56B4E9",
     "#F0E442",
 )
+_NOT_DRAWN = re.compile(rb"<!DOCTYPE[^>]*>\s*|<metadata>.*?</metadata>\s*", re.DOTALL)  # addresses that nobody asks for
 ARM = 26  # letters of an arm's name, in a picture
 _MARKS = "osD^vPX"
 _LINES = ("-", "--", "-.", ":")
@@ -134,4 +136,4 @@ def _svg(draw: Draw, narrow: bool, height_in: float) -> bytes:
         draw(figure, narrow)
         canvas: Any = FigureCanvasSVG(figure)  # its printing has no types
         canvas.print_svg(made, metadata={"Date": None, "Creator": None})
-    return made.getvalue()
+    return _NOT_DRAWN.sub(b"", made.getvalue())

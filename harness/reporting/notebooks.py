@@ -44,8 +44,9 @@ def run(chapter: Chapter, keep: Path | None = None) -> list[Shown]:
                 progress_bar=False,
                 log_output=False,
                 cwd=str(Path.cwd()),
-                config=Config(KernelManager={"transport": "ipc"}),  # sockets of the file system: no port is open
-                extra_arguments=["--log-level=CRITICAL"],
+                # sockets of the file system: no port is open, and nothing is left at home
+                config=Config(KernelManager={"transport": "ipc", "connection_file": f"{passing}/kernel.json"}),
+                extra_arguments=["--log-level=CRITICAL", f"--ipython-dir={passing}"],
             )
         except PapermillExecutionError as error:
             what = f"{chapter.notebook.name}, cell {error.cell_index + 1}: {error.ename}: {error.evalue}"

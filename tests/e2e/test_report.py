@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -29,7 +30,13 @@ _DRAWN = "() => [...document.images].map(each => [each.complete && each.naturalW
 
 def report(*words: str | Path, where: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "harness", "report", *map(str, words)]
-    return subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    home = where / "home"
+    home.mkdir(exist_ok=True)
+    env = {**os.environ, "HOME": str(home)}
+    done = subprocess.run(command, cwd=where, env=env, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    left = [path for path in home.rglob("*") if path.is_file() and "fontlist" not in path.name]
+    assert left == [], "nothing is left at home but matplotlib's list of fonts"
+    return done
 
 
 def sweep(folder: Path) -> None:
