@@ -1,4 +1,4 @@
-"""Load from Locust, in a process of its own."""
+"""Load from Locust, in a process of its own, which starts others where the load has several workers."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from harness.load.samples import Samples
 from harness.model.scenario import LoadSpec
 from harness.model.source import Endpoints
 from harness.model.window import Window
+from harness.services.loopback import free_port
 from harness.services.ready import wait_until
 from harness.services.supervisor import Child, Supervisor
 
@@ -85,6 +86,7 @@ class LocustLoad:
             samples=samples,
             max_seconds=self._max_s,
             locustfile=self._locustfile,
+            port=free_port() if self._spec.workers > 1 else 0,
         )
         path = self._folder / "load-plan.json"
         plan.write(path)

@@ -21,6 +21,7 @@ class Plan(BaseModel):
     samples: Path  # JSON lines are appended here, see samples.py
     max_seconds: float  # the generator ends by itself after this long
     locustfile: Path | None = None
+    port: int = 0  # of 127.0.0.1, where workers meet their master; 0 where there are none
 
     def write(self, path: Path) -> None:
         path.write_text(self.model_dump_json(by_alias=True, indent=2), encoding="utf-8")

@@ -10,7 +10,7 @@ import random
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any
 from urllib.parse import quote
 
@@ -36,6 +36,22 @@ class Arrival:
     offset_s: float
     route: str
     call: Call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What ``worker``, counted from 0, ``of`` so many sends. Each arrival is one worker's, and otherwise unchanged."""
+
+    worker: int = 0
+    of: int = 1
+
+    def arrivals(self, load: LoadSpec, seed: int) -> Iterator[Arrival]:
+        """Those whose number, divided by ``of``, leaves ``worker``. All are drawn: each draw follows from the last."""
+        return islice(schedule(load, seed), self.worker, None, self.of)
+
+    def part_of(self, whole: int) -> int:
+        """The parts of all workers add up to ``whole`` and differ by one at most."""
+        return whole // self.of + (self.worker < whole % self.of)
 
 
 def offsets(arrivals: Arrivals, seed: int) -> Iterator[tuple[float, int]]:

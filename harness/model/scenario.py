@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,6 +11,8 @@ from harness.model.delivery import GitDelivery
 from harness.model.faults import FaultSpec
 from harness.model.requests import Request, Route, Variable, placeholders
 from harness.model.schema import Described, Seconds
+
+_RATE_OF_ONE, _RATE_OF_ALL = 2000, 10_000  # a second: what a worker sends on time, and what is read on time
 
 
 class Metadata(Described):
@@ -29,14 +32,14 @@ class TargetSpec(Described):
 
 
 class Stage(Described):
-    rate: float = Field(gt=0, le=2000)
+    rate: float = Field(gt=0, le=_RATE_OF_ALL)
     for_s: Seconds = Field(alias="for")
 
 
 class Arrivals(Described):
     """Open loop: arrivals come when they come, however slow the app is."""
 
-    rate: float = Field(gt=0, le=2000, description="requests a second")
+    rate: float = Field(gt=0, le=_RATE_OF_ALL, description=f"requests a second, at most {_RATE_OF_ONE} a worker")
     process: Literal["poisson", "constant"] = "poisson"
     stages: tuple[Stage, ...] = Field(default=(), description="rates in turn; the last holds to the end")
     max_in_flight: int = Field(default=200, gt=0)
@@ -48,6 +51,7 @@ class LoadSpec(Described):
     routes: tuple[Route, ...] = ()
     variables: dict[str, Variable] = Field(default_factory=dict)
     login: Request | None = Field(default=None, description="sent once before the load; its cookies stay")
+    workers: int = Field(default=1, ge=1, le=64, description="processes that share the load, as Locust's workers")
     locustfile: str | None = None
 
     @model_validator(mode="after")
@@ -57,6 +61,18 @@ class LoadSpec(Described):
         names = [route.name for route in self.routes]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"two routes have the name {twice[0]!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _workers_can_share(self) -> Self:
+        highest = max(each.rate for each in (self.arrivals, *self.arrivals.stages))
+        if highest > self.workers * _RATE_OF_ONE:
+            wanted = math.ceil(highest / _RATE_OF_ONE)
+            raise ValueError(f"one worker sends at most {_RATE_OF_ONE} a second: {highest:g} take workers: {wanted}")
+        if self.workers > 1 and self.locustfile:
+            raise ValueError("a locustfile of your own runs in one process: take out workers, or give routes instead")
+        if self.workers > self.arrivals.max_in_flight:
+            raise ValueError(f"{self.workers} workers share arrivals.maxInFlight: give at least {self.workers}")
         return self
 
     @model_validator(mode="after")

@@ -68,7 +68,7 @@ def served() -> Iterator[Endpoints]:
         server.server_close()
 
 
-@pytest.fixture(params=["locust", "memory"])
+@pytest.fixture(params=["locust", "locust by two workers", "memory"])
 def make_load(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeLoad]:
     def memory(load: LoadSpec, window_s: float) -> Load:
         return MemoryLoad(
@@ -77,7 +77,7 @@ def make_load(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeLo
 
     def locust(load: LoadSpec, window_s: float) -> Load:
         return LocustLoad(
-            load,
+            load.model_copy(update={"workers": 1 if request.param == "locust" else 2}),
             thresholds_ms=THRESHOLDS_MS,
             window_s=window_s,
             seed=SEED,

@@ -23,11 +23,13 @@ from harness.errors import InputError, LoadNotFlowing
 from harness.load.generator import LocustLoad, LocustTraffic
 from harness.load.memory import MemoryLoad, Quality
 from harness.load.plan import Plan
-from harness.load.schedule import Arrival, offsets, schedule
+from harness.load.schedule import Arrival, Share, offsets, schedule
 from harness.model.scenario import Arrivals, LoadSpec
 from harness.model.source import Endpoints
 from harness.model.window import Window
 from harness.ports import Traffic
+from harness.services.loopback import free_port
+from harness.services.reaper import Process, alive, descendants
 from harness.services.supervisor import Supervisor
 
 Flowing = Callable[..., AbstractContextManager[LocustTraffic]]
@@ -106,6 +108,35 @@ class TestSchedule:
             LoadSpec.model_validate(
                 {"arrivals": {"rate": 1}, "routes": [{"name": "a", "weight": 1, "request": "GET /{prodct}"}]}
             )
+
+
+class TestShare:
+    def test_every_arrival_is_sent_by_one_worker_unchanged(self) -> None:
+        load = LoadSpec.model_validate(ORDERS)
+        shares = [
+            list(itertools.islice(Share(worker=worker, of=3).arrivals(load, 1), 100)) for worker in range(3)
+        ]  # of all, the first 300
+        assert [arrival for turn in zip(*shares, strict=True) for arrival in turn] == arrivals(ORDERS, 1, 300)
+
+    @pytest.mark.parametrize(("whole", "of", "parts"), [(200, 1, [200]), (200, 3, [67, 67, 66]), (4, 4, [1, 1, 1, 1])])
+    def test_parts_make_up_the_whole(self, whole: int, of: int, parts: list[int]) -> None:
+        assert [Share(worker=worker, of=of).part_of(whole) for worker in range(of)] == parts
+
+    @pytest.mark.parametrize(
+        ("wrong", "why"),
+        [
+            ({"arrivals": {"rate": 2001}}, "one worker sends at most 2000 a second: 2001 take workers: 2"),
+            ({"arrivals": {"rate": 1, "stages": [{"rate": 9000, "for": 1}]}, "workers": 4}, "9000 take workers: 5"),
+            ({"arrivals": {"rate": 1, "maxInFlight": 3}, "workers": 4}, "give at least 4"),
+            ({"workers": 0}, "greater than or equal to 1"),
+            ({"workers": 65}, "less than or equal to 64"),
+            ({"workers": 2, "routes": [], "locustfile": "mine.py"}, "runs in one process"),
+        ],
+    )
+    def test_what_cannot_be_shared_is_refused(self, wrong: dict[str, object], why: str) -> None:
+        assert LoadSpec.model_validate({**ORDERS, "arrivals": {"rate": 2001}, "workers": 2}).workers == 2
+        with pytest.raises(ValidationError, match=why):
+            LoadSpec.model_validate({**ORDERS, **wrong})
 
 
 class FakeClock:
@@ -300,8 +331,9 @@ class TestWhatIsMeasured:
         p95 = [window.routes["only"].p95_ms or 0 for window in settled]
         assert p95[0] > 3000 and sorted(p95, reverse=True)[:5] == p95[:5]
 
-    def test_over_the_cap_arrivals_are_dropped_and_counted(self, flowing: Flowing) -> None:
-        spec = one_route(rate=40, arrivals={"maxInFlight": 5})
+    @pytest.mark.parametrize("workers", [1, 3])
+    def test_over_the_cap_arrivals_are_dropped_and_counted(self, flowing: Flowing, workers: int) -> None:
+        spec = one_route(rate=40, arrivals={"maxInFlight": 5}, workers=workers)
         with held() as endpoints, flowing(spec, endpoints) as traffic:
             windows = observed(traffic, 2)
         assert total(windows, "pending") == 5 and total(windows, "dropped") == 35
@@ -402,7 +434,8 @@ LOGIN = {"request": "POST /login", "json": {"user": "ann"}}
 
 
 class TestLogin:
-    def test_its_cookies_stay(self, flowing: Flowing) -> None:
+    @pytest.mark.parametrize("workers", [1, 3])
+    def test_its_cookies_stay(self, flowing: Flowing, workers: int) -> None:
         logins = []
 
         def answer(request: Request) -> Response:
@@ -413,30 +446,107 @@ class TestLogin:
             response.set_cookie("user", str(request.get_json()["user"]))
             return response
 
-        with served(answer) as endpoints, flowing(one_route(login=LOGIN), endpoints) as traffic:
+        with served(answer) as endpoints, flowing(one_route(login=LOGIN, workers=workers), endpoints) as traffic:
             assert total(observed(traffic, 1), "ok") == 10
         assert logins == [{"user": "ann"}]
 
-    def test_load_without_it_does_not_flow(self, flowing: Flowing) -> None:
+    @pytest.mark.parametrize("workers", [1, 3])
+    def test_load_without_it_does_not_flow(self, flowing: Flowing, workers: int) -> None:
         with (
             served(lambda _: Response("who?", 401)) as endpoints,
             pytest.raises(LoadNotFlowing, match=r"login 'POST /login' at .* failed: status 401"),
-            flowing(one_route(login=LOGIN), endpoints),
+            flowing(one_route(login=LOGIN, workers=workers), endpoints),
         ):
             pass
 
 
+class TestWorkers:
+    ROUTES: tuple[dict[str, Any], ...] = (  # each request names itself
+        ORDERS["routes"][0] | {"headers": {"Idempotency-Key": "{key}"}},
+        ORDERS["routes"][1],
+    )
+    COUNT = 100  # of arrivals: 2 s
+
+    @pytest.mark.parametrize("workers", [1, 3])
+    def test_they_send_the_schedule_each_arrival_once(
+        self, flowing: Flowing, supervisor: Supervisor, tmp_path: Path, workers: int
+    ) -> None:
+        asked: list[tuple[str, str, str, object]] = []
+
+        def answer(request: Request) -> Response:
+            body = request.get_json() if request.method == "POST" else None
+            asked.append((request.headers["Idempotency-Key"], request.method, request.environ["REQUEST_URI"], body))
+            return Response("ok")
+
+        spec = LoadSpec.model_validate({**ORDERS, "routes": self.ROUTES, "workers": workers})
+        expected = list(itertools.islice(schedule(spec, 1), self.COUNT))
+        with served(answer) as endpoints, flowing(spec, endpoints) as traffic:
+            last_s = expected[-1].offset_s
+            observed(traffic, int(last_s / 0.5) + 1)
+            (load,) = supervisor.children
+            assert len(descendants(load.pid)) == (workers if workers > 1 else 0)
+        lines = [json.loads(line) for line in (tmp_path / "load" / "samples.jsonl").read_text().splitlines()]
+        (origin,) = (line["at"] for line in lines if line["k"] == "ready")
+        sent = sorted((line for line in lines if line["k"] == "sent"), key=lambda line: line["n"])
+        assert len({line["n"] for line in sent}) == len(sent)
+        first = sent[: self.COUNT]
+        assert [(line["n"], line["route"]) for line in first] == [(it.number, it.route) for it in expected]
+        assert [line["due"] - origin for line in first] == pytest.approx([it.offset_s for it in expected], abs=1e-6)
+        calls = {it.call.headers["Idempotency-Key"]: it.call for it in expected}
+        of_these = [request for request in asked if request[0] in calls]
+        assert len(of_these) == len(calls) == self.COUNT
+        for key, method, path, body in of_these:
+            assert (method, path, body) == (calls[key].method, calls[key].path, calls[key].json_body)
+
+    def test_one_that_dies_ends_the_load(self, flowing: Flowing, supervisor: Supervisor) -> None:
+        with (
+            served(lambda _: Response("ok")) as endpoints,
+            flowing(one_route(workers=3), endpoints) as traffic,
+        ):
+            observed(traffic, 1)
+            (load,) = supervisor.children
+            family = descendants(load.pid)
+            os.kill(family[1].pid, 9)
+            with pytest.raises(LoadNotFlowing, match=r"worker [123] of 3 ended with code -9"):
+                observed(traffic, 1000)
+        assert len(family) == 3 and gone(family)
+
+    def test_none_outlives_the_master(self, flowing: Flowing, supervisor: Supervisor) -> None:
+        with (
+            held() as endpoints,
+            flowing(one_route(workers=3), endpoints) as traffic,
+        ):
+            (load,) = supervisor.children
+            family = descendants(load.pid)
+            os.kill(load.pid, 9)
+            assert len(family) == 3 and gone(family)  # by themselves: nobody has stopped the load yet
+            with pytest.raises(LoadNotFlowing, match=r"ended with code -9"):
+                observed(traffic, 1000)
+
+
+def gone(family: list[Process]) -> bool:
+    """Waits until none of them runs."""
+    deadline = time.monotonic() + 10
+    while any(alive(each) for each in family) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not any(alive(each) for each in family)
+
+
 class TestProcess:
+    @pytest.mark.parametrize("workers", [1, 2])
     @pytest.mark.parametrize("bound", ["signal", "time"])
-    def test_it_ends_cleanly_whatever_is_in_flight(self, supervisor: Supervisor, tmp_path: Path, bound: str) -> None:
+    def test_it_ends_cleanly_whatever_is_in_flight(
+        self, supervisor: Supervisor, tmp_path: Path, bound: str, workers: int
+    ) -> None:
         with held() as endpoints:
             path = tmp_path / "plan.json"
             Plan(
                 url=endpoints.url,
-                load=one_route(rate=100, arrivals={"timeout": 60}),
+                load=one_route(rate=100, arrivals={"timeout": 60}, workers=workers),
                 seed=1,
                 samples=tmp_path / "samples.jsonl",
-                max_seconds=60 if bound == "signal" else 1,
+                max_seconds=60 if bound == "signal" else 3,
+                port=free_port(),
             ).write(path)
             child = supervisor.start(
                 "load",
@@ -451,10 +561,11 @@ class TestProcess:
             ):
                 assert child.running() and time.monotonic() < deadline, child.tail()
                 time.sleep(0.02)
+            family = descendants(child.pid)
             if bound == "signal":
                 child.signal(15)
             assert child.wait(10) == 0, child.tail()
-            assert child.tail() == ""
+            assert child.tail() == "" and gone(family)
 
     def test_its_end_is_told_to_the_observer(self, flowing: Flowing) -> None:
         with (
