@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
+import psycopg
 import pytest
 from click.testing import CliRunner
 
@@ -19,12 +20,14 @@ from harness.cli.compare import command
 from harness.errors import InputError
 from harness.experiment import compared, logged
 from harness.experiment.compare import report
+from harness.experiment.manifest import begun
 from harness.experiment.plan import Cell
 from harness.experiment.results import FILE, append, row_of
-from harness.experiment.sides import Side, side, versus
+from harness.experiment.sides import side, versus
+from harness.experiment.sweep import Sweep
 from harness.fixing.briefing import template
 from harness.model.event import Event, TrialEnded
-from harness.model.experiment import Arm
+from harness.model.experiment import Arm, Experiment
 from harness.model.scenario import Scenario
 from harness.model.verdict import Efficacy, Outcome, Trial
 from harness.reading import read
@@ -352,13 +355,18 @@ def test_where_the_experiment_is_not_known_the_address_is_mlflows(uri: str) -> N
 
 
 def test_a_sweep_in_postgresql(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the process that a sweep starts for it."""
+    uri = database_url.replace("postgresql:", "postgresql+psycopg:")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    given = Experiment(name="night", scenarios=("scenarios/pool_exhaustion.yml",), arms=(PLAYBOOK, MINE))
     folder = tmp_path / "night"
-    for number in (1, 2):
-        written(folder, number)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", database_url.replace("postgresql:", "postgresql+psycopg:"))
-    log(folder, "sweep-postgres")
-    there: Side = side("mlflow:night", tmp_path)
-    assert there.arms == side(str(folder)).arms
-    assert len(there.arms) == 2
+    with begun(given, ROOT, folder) as place:
+        for number in (1, 2):
+            written(folder, number)
+        assert Sweep(place=place).track(), (folder / "mlflow.log").read_text()
+    assert side("mlflow:night", tmp_path).arms == side(str(folder)).arms
+    assert sum(len(trials) for trials in side("mlflow:night?tags.cell LIKE '%@none/1'", tmp_path).arms.values()) == 1
     assert (tmp_path / "mlartifacts").is_dir() and not (tmp_path / "mlflow.db").exists()
-    assert side("mlflow:night?tags.class = 'database' and tags.cell LIKE '%/1'", tmp_path).arms == there.arms
+    with psycopg.connect(database_url) as database:
+        for table, count in {"runs": 3, "trace_info": 2, "registered_models": 1, "datasets": 2}.items():
+            assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (count,), table

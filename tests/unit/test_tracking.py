@@ -22,7 +22,7 @@ from harness.model.verdict import Outcome, Trial
 from harness.sinks.journal import Journal, read_events
 from harness.sinks.spans import Span, trial_span
 from harness.sinks.terms import Beside
-from harness.sinks.tracking import followed, opened, tracking_command, tracking_uri
+from harness.sinks.tracking import followed, opened, shown, tracking_command, tracking_env, tracking_uri
 from tests import events as sample
 
 if TYPE_CHECKING:  # MLflow takes seconds to import: the fixtures do it
@@ -375,6 +375,17 @@ def test_an_attempt_that_was_cut_off_is_still_shown() -> None:
         True,
         ["retrieve", "propose"],
     )
+
+
+def test_a_password_stands_on_no_command_line_and_in_no_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = "postgresql+psycopg://harness:s3cret@127.0.0.1/mlflow"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert "s3cret" not in " ".join(tracking_command(tmp_path))
+    assert tracking_env(tmp_path)["MLFLOW_TRACKING_URI"] == uri
+    assert shown(uri) == "postgresql+psycopg://127.0.0.1/mlflow"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///runs.db")
+    assert tracking_env(tmp_path / "elsewhere")["MLFLOW_TRACKING_URI"] == f"sqlite:///{tmp_path}/runs.db"
 
 
 def test_where_runs_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
