@@ -35,10 +35,10 @@ _FORMS = {"text": compared.text, "json": compared.as_json, "markdown": compared.
 )
 @click.option("--fail-on-regression", is_flag=True, help="Exit code 1 where the first is worse.")
 def command(first: str, second: str, form: str, worth: float, results: Path, fail_on_regression: bool) -> None:
-    """Is FIRST better than SECOND? Each is a folder of a sweep, or of trials, or FOLDER:FIXER@RETRIEVER.
+    """Is FIRST better than SECOND? Each is a folder of a sweep, of trials or of one, or FOLDER:FIXER@RETRIEVER.
 
-    From MLflow it is mlflow:NAME, of an experiment or a sweep, then :FIXER@RETRIEVER, then ?FILTER, as MLflow's page
-    takes it; both may be left out.
+    From MLflow it is mlflow:NAME, of an experiment, a sweep or a trial, then :FIXER@RETRIEVER, then ?FILTER, as
+    MLflow's page takes it; both may be left out.
 
     Better and worse are said where a 95 % interval leaves no doubt, else undecided. What cannot be compared is refused:
     trials by other judges, or on other versions of a scenario.

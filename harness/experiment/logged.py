@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 _PAGE = 1000  # runs in a request
 _WANTED = "tags.kind = 'trial' and attributes.status = 'FINISHED'"
 _PARENT = "mlflow.parentRunId"
+_KINDS = {"sweep": f"tags.`{_PARENT}` = '{{}}'", "trial": "attributes.run_id = '{}'"}  # which runs are meant by one
 _CURE = "log them again: harness resume FOLDER, or compare their folders"
 
 
 def logged(name: str, where: str, uri: str) -> list[TrialRow]:
-    """The trials that count of an experiment of that name; else of a sweep, by its run's name or id.
+    """The trials that count of an experiment of that name; else of a sweep, or one trial, by its run's name or id.
 
     ``where`` is MLflow's own filter of runs, such as ``tags.fixer = 'playbook' and params.seed = '7'``; empty: all. See
     https://mlflow.org/docs/latest/ml/search/search-runs/.
@@ -62,16 +63,16 @@ def _place(client: MlflowClient, name: str) -> tuple[list[str], str]:
         return [experiment.experiment_id], ""
     every = [each.experiment_id for each in client.search_experiments()]
     plain = name.replace("'", "")
-    sweeps: dict[str, Run] = {}
+    named: dict[str, Run] = {}
     for clause in (f"attributes.run_name = '{plain}'", f"attributes.run_id = '{plain}'"):
-        sweeps |= {run.info.run_id: run for run in _runs(client, every, f"tags.kind = 'sweep' and {clause}")}
-    if not sweeps:
-        cure = "harness ui shows which there are; a sweep is logged once its trials are over"
-        raise InputError(f"MLflow knows no experiment and no sweep {name!r}", cure=cure)
-    if len(sweeps) > 1:
-        raise InputError(f"{len(sweeps)} sweeps are called {name}", cure=f"name one's run: {' or '.join(sweeps)}")
-    ((run_id, sweep),) = sweeps.items()
-    return [sweep.info.experiment_id], f"tags.`{_PARENT}` = '{run_id}'"
+        named |= {run.info.run_id: run for run in _runs(client, every, clause) if run.data.tags.get("kind") in _KINDS}
+    if not named:
+        cure = "harness ui shows what there is; a sweep is logged once its trials are over"
+        raise InputError(f"MLflow knows no experiment, sweep or trial {name!r}", cure=cure)
+    if len(named) > 1:
+        raise InputError(f"{len(named)} runs are called {name}", cure=f"name one's id: {' or '.join(named)}")
+    ((run_id, run),) = named.items()
+    return [run.info.experiment_id], _KINDS[run.data.tags["kind"]].format(run_id)
 
 
 def _runs(client: MlflowClient, experiments: Sequence[str], where: str) -> Iterator[Run]:

@@ -37,8 +37,8 @@ class Versus:
 
 
 def side(given: str, results: Path = Path("results")) -> Side:
-    """``FOLDER``, or ``FOLDER:FIXER@RETRIEVER`` for one arm of it; from MLflow ``mlflow:NAME``, where NAME is an
-    experiment's, or a sweep's, or its run's id; with ``:FIXER@RETRIEVER``, ``?FILTER``, or both in this order.
+    """``FOLDER``, or ``FOLDER:FIXER@RETRIEVER`` for one arm of it; from MLflow ``mlflow:NAME`` of an experiment, a
+    sweep or a trial, or the id of its run, with ``:FIXER@RETRIEVER``, ``?FILTER``, or both in this order.
 
     Where MLFLOW_TRACKING_URI names no MLflow, it is that of the folder ``results``. InputError where there is none.
     """
@@ -51,7 +51,8 @@ def side(given: str, results: Path = Path("results")) -> Side:
         folder = Path(name)
         if not folder.is_dir():
             raise InputError(f"there is no folder {folder}", cure="name a sweep's folder, or one that holds trials")
-        what, found = str(folder), list(rows_of(folder))
+        alone = folder / VERDICT  # of one trial
+        what, found = str(folder), list(_of_folders([alone]) if alone.exists() else rows_of(folder))
     if not found:
         raise InputError(f"{what} holds no trial that has ended", cure="run some: harness sweep --help")
     arms = _arms(found)

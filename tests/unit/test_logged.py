@@ -164,6 +164,14 @@ def test_a_sweep_is_found_by_name_and_id_and_in_its_experiment(root: Path, clien
     assert side(f"mlflow:{named}", root).arms == side(str(root / "night")).arms
 
 
+def test_one_trial(root: Path, client: MlflowClient) -> None:
+    of_folder = side(str(root / "night" / "t0k3n-1"))
+    ((row,),) = (trials.values() for trials in of_folder.arms.values())
+    for name in ("t0k3n-1", runs(client)[1].info.run_id):
+        ((same,),) = (trials.values() for trials in side(f"mlflow:{name}", root).arms.values())
+        assert same == replace(row, cell="pool_exhaustion/playbook@lexical/1", wall_s=same.wall_s)
+
+
 def test_the_same_trials_give_the_same_page(root: Path) -> None:
     words = ["playbook@lexical", "command: ./mine --fast@none"]
     pages = [
@@ -210,9 +218,9 @@ def test_many_runs_come_in_pages(root: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("mlflow:nowhere", "no experiment and no sweep 'nowhere'"),
-        ("mlflow:", "no experiment and no sweep ''"),
-        ("mlflow:O'Hara", "no experiment and no sweep"),
+        ("mlflow:nowhere", "no experiment, sweep or trial 'nowhere'"),
+        ("mlflow:", "no experiment, sweep or trial ''"),
+        ("mlflow:O'Hara", "no experiment, sweep or trial"),
         ("mlflow:night:noop@none", "has no arm noop@none"),
         ("mlflow:night?tags.fixer = 'noop'", "no trial that has ended with tags.fixer = 'noop'"),
         ("mlflow:night?fixer is playbook", "does not take the filter 'fixer is playbook'"),
@@ -234,7 +242,7 @@ def test_where_no_run_is_tracked_no_database_is_made(tmp_path: Path, monkeypatch
 def test_two_sweeps_of_a_name_are_told_apart(root: Path, client: MlflowClient) -> None:
     experiment = run_of_sweep(client).info.experiment_id
     pair = [client.create_run(experiment, tags={"kind": "sweep"}, run_name="twice").info.run_id for _ in range(2)]
-    with pytest.raises(InputError, match="2 sweeps are called twice") as raised:
+    with pytest.raises(InputError, match="2 runs are called twice") as raised:
         side("mlflow:twice", root)
     assert all(run_id in raised.value.cure for run_id in pair)
     with pytest.raises(InputError, match="no trial that has ended"):
