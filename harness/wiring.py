@@ -156,4 +156,5 @@ def _base(loaded: LoadedScenario, options: Options, folder: Path) -> KnowledgeBa
 
 def _tracker(supervisor: Supervisor, folder: Path) -> Child:
     """MLflow takes seconds to import: it follows the journal from a process of its own."""
-    return supervisor.start("tracker", tracking_command(folder), env=tracking_env(), cwd=folder, log=folder / LOG)
+    env = tracking_env(folder.parent)
+    return supervisor.start("tracker", tracking_command(folder), env=env, cwd=folder, log=folder / LOG)

@@ -29,6 +29,7 @@ from harness.redaction import secrets_in
 from harness.services.machine import MemoryMachine
 from harness.services.shared import watched_machine
 from harness.settings import Settings
+from harness.sinks.journal import write_atomically
 from harness.sinks.late import LateSink
 from harness.sinks.stream import Stream
 from harness.targets import Ground, Way
@@ -90,7 +91,7 @@ def world_of(loaded: LoadedScenario, options: Options, settings: Settings, made:
         withdraw=options.withdraw,
         secrets=secrets_in(os.environ),
         leaks=partial(leaked, needles=_needles(loaded)),
-        keep=partial(_keep, made.folder),
+        keep=partial(_keep, made.folder, made.fixer),
         checks=tuple(
             FolderCheck(path, supervisor=supervisor, log=logs / "checks.log", memory=logs / f"checks-{number}")
             for number, path in enumerate(loaded.checks, start=1)
@@ -108,8 +109,11 @@ def _needles(loaded: LoadedScenario) -> Needles:
         raise InputError(f"a patch of {loaded.file} does not fit the app: {error}", cure=cure) from None
 
 
-def _keep(folder: Path, number: int, prompt: str) -> None:
-    """What is sent to a model, for its owner's eyes only."""
+def _keep(folder: Path, fixer: Fixer, number: int, prompt: str) -> None:
+    """What is sent to a model, for its owner's eyes only; and what it was made of, where the fixer says so."""
+    match getattr(fixer, "template", None):
+        case (str(name), str(text)) if name.endswith(".jinja") and Path(name).name == name:
+            write_atomically(folder / name, text.encode(errors="replace"))
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     with os.fdopen(os.open(folder / f"prompt-{number}.md", flags, 0o600), "wb") as file:
         file.write(prompt.encode(errors="replace"))

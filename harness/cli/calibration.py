@@ -26,8 +26,8 @@ from harness.experiment.sides import side
 def command(trials: str, whose: trust.Whose, benefit: float, cost: float, as_json: bool) -> None:
     """Is a fixer as sure as it should be, and from which confidence on may its fixes go live by themselves?
 
-    TRIALS is a folder of a sweep, or of trials, or FOLDER:FIXER@RETRIEVER. The threshold is chosen on one half of the
-    incidents and checked on the other.
+    TRIALS is a folder of a sweep, or of trials, or FOLDER:FIXER@RETRIEVER, or from MLflow, as harness compare takes it.
+    The threshold is chosen on one half of the incidents and checked on the other.
 
     \b
     Examples:

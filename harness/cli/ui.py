@@ -11,6 +11,7 @@ import click
 from harness.errors import InputError
 from harness.services.loopback import require_port
 from harness.sinks.tracking import tracking_uri
+from harness.sinks.views import address
 
 
 @click.command("ui")
@@ -18,6 +19,8 @@ from harness.sinks.tracking import tracking_uri
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
 def command(results: Path, port: int) -> None:
     """Open MLflow on the trials in --results, at http://127.0.0.1:PORT, until Ctrl-C.
+
+    It prints where fixers stand side by side, those of the last sweep where there was one.
 
     \b
     Example:
@@ -29,6 +32,11 @@ def command(results: Path, port: int) -> None:
             f"no run is tracked in {results}/ yet", cure="run one: harness run scenarios/pool_exhaustion.yml"
         )
     require_port(port)
-    click.echo(f"MLflow at http://127.0.0.1:{port} (Ctrl-C ends it)", err=True)
-    words = ["-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
-    os.execv(sys.executable, [sys.executable, *words])  # noqa: S606 - no shell; this process becomes MLflow's
+    base = f"http://127.0.0.1:{port}"
+    click.echo(f"MLflow at {base} (Ctrl-C ends it)", err=True)
+    if (page := address(base, uri)) != base:
+        click.echo(f"fixers compared: {page}", err=True)
+    words = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
+    # in the environment, and on no command line, which anybody on the machine can read: it may hold a password
+    env = {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
+    os.execve(sys.executable, words, env)  # noqa: S606 - no shell; this process becomes MLflow's

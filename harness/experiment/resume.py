@@ -96,4 +96,5 @@ def _track(folder: Path) -> None:
     (folder / LOG).parent.mkdir(exist_ok=True)
     with (folder / LOG).open("ab") as log:
         command = [sys.executable, "-P", "-m", "harness.sinks.tracking", str(folder.resolve())]
-        subprocess.run(command, stdout=log, stderr=log, cwd=folder, env=tracking_env(), check=False)
+        env = tracking_env(folder.resolve().parent)
+        subprocess.run(command, stdout=log, stderr=log, cwd=folder, env=env, check=False)

@@ -1,4 +1,4 @@
-"""What is compared: the trials of an arm, from a sweep's folder or any folder of trials."""
+"""What is compared: the trials of an arm, from a sweep's folder, any folder of trials, or MLflow."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InputError
+from harness.experiment.logged import logged
 from harness.experiment.results import FILE, TrialRow, counted, row_of, rows
 from harness.model.scenario import Scenario
 from harness.reading import read
 from harness.sinks.journal import VERDICT
+from harness.sinks.tracking import tracking_uri
 
+_MLFLOW = "mlflow:"
 Key = tuple[str, int]  # scenario and seed
 
 
@@ -33,22 +36,42 @@ class Versus:
     second: Mapping[Key, TrialRow]
 
 
-def side(given: str) -> Side:
-    """``FOLDER``, or ``FOLDER:FIXER@RETRIEVER`` for one arm of it. InputError where there is none."""
-    name, _, arm = given.partition(":")
-    folder = Path(name)
-    if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}", cure="name a sweep's folder, or one that holds trials")
+def side(given: str, results: Path = Path("results")) -> Side:
+    """``FOLDER``, or ``FOLDER:FIXER@RETRIEVER`` for one arm of it; from MLflow ``mlflow:NAME`` of an experiment, a
+    sweep or a trial, or the id of its run, with ``:FIXER@RETRIEVER``, ``?FILTER``, or both in this order.
+
+    Where MLFLOW_TRACKING_URI names no MLflow, it is that of the folder ``results``. InputError where there is none.
+    """
+    if given.startswith(_MLFLOW):
+        named, _, where = given.removeprefix(_MLFLOW).partition("?")
+        name, _, arm = named.partition(":")
+        what, found = f"{_MLFLOW}{name}", logged(name, where.strip(), tracking_uri(results))
+    else:
+        name, _, arm = given.partition(":")
+        folder = Path(name)
+        if not folder.is_dir():
+            raise InputError(f"there is no folder {folder}", cure="name a sweep's folder, or one that holds trials")
+        alone = folder / VERDICT  # of one trial
+        what, found = str(folder), list(_of_folders([alone]) if alone.exists() else rows_of(folder))
+    if not found:
+        raise InputError(f"{what} holds no trial that has ended", cure="run some: harness sweep --help")
+    arms = _arms(found)
+    if arm and arm not in arms:
+        raise InputError(f"{what} has no arm {arm}", cure=f"it has {', '.join(sorted(arms))}")
+    return Side(name=given, arms={arm: arms[arm]} if arm else arms)
+
+
+def _arms(found: Sequence[TrialRow]) -> dict[str, dict[Key, TrialRow]]:
+    """Of one scenario and seed, the first that was measured counts.
+
+    In the order of time: the numbers are the same to the last digit, wherever the rows are from.
+    """
     arms: dict[str, dict[Key, TrialRow]] = {}
-    for row in rows_of(folder):
+    for row in sorted(found, key=lambda row: (row.started_at, row.trial)):
         known = arms.setdefault(row.arm, {})
         if (row.scenario, row.seed) not in known or not known[row.scenario, row.seed].measured:
             known[row.scenario, row.seed] = row
-    if not arms:
-        raise InputError(f"{folder} holds no trial that has ended", cure="run some: harness sweep --help")
-    if arm and arm not in arms:
-        raise InputError(f"{folder} has no arm {arm}", cure=f"it has {', '.join(sorted(arms))}")
-    return Side(name=given, arms={arm: arms[arm]} if arm else arms)
+    return arms
 
 
 def versus(first: Side, second: Side) -> list[Versus]:

@@ -16,12 +16,12 @@ from harness.errors import HarnessError, MeasurementError
 from harness.experiment.machines import Done, Machines, Order, machines, unpack
 from harness.experiment.manifest import Opened
 from harness.experiment.plan import Cell, cells
-from harness.experiment.results import TrialRow, append, row_of, rows
+from harness.experiment.results import FILE, TrialRow, append, row_of, rows
 from harness.experiment.resume import ended
 from harness.model.event import TrialEnded
 from harness.retrievers import require_retriever
 from harness.sinks.journal import EVENTS, VERDICT, verdict_json
-from harness.sinks.tracking import tracking_env, tracking_uri
+from harness.sinks.tracking import tracking_env
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -107,10 +107,11 @@ class Sweep:
 
     def track(self) -> bool:
         """Its trials into MLflow, as far as they are not there yet, as children of one run. Whether that went well."""
-        words = ["--sweep", f"sweep-{self.place.manifest.token}", "--uri", tracking_uri(self.folder.parent)]
-        command = [sys.executable, "-P", "-m", "harness.sinks.tracking", *words, str(self.folder.resolve())]
+        folder, env = self.folder.resolve(), tracking_env(self.folder.parent)
+        words = ["--sweep", f"sweep-{self.place.manifest.token}", "--rows", str(folder / FILE), str(folder)]
+        command = [sys.executable, "-P", "-m", "harness.sinks.tracking", *words]
         with (self.folder / "mlflow.log").open("ab") as log:
-            return subprocess.run(command, stderr=log, env=tracking_env(), check=False).returncode == 0
+            return subprocess.run(command, stderr=log, env=env, check=False).returncode == 0
 
     def _taken(self, future: Future[Done], cell: Cell) -> TrialRow | MeasurementError:
         """The row of a trial that has ended, on disk."""

@@ -31,6 +31,7 @@ ANSWER: Final = "fix.json"
 OURS: Final = frozenset({"AGENTS.md", "README.md", "incident.md", "passages", "attempts", APP, ANSWER})
 
 _MAX_TEXT_CHARS: Final = 200_000  # of one file: nobody reads more, and a log may be anything
+_FILE: Final = "agent.md.jinja"
 _VERSION: Final = re.compile(r"\{# version: (\S+)")
 _UNPLAIN: Final = re.compile(r"[^A-Za-z0-9_]+")
 _TIME_S: Final = 1_767_225_600  # 2026-01-01: when a file was written could tell what it is
@@ -84,12 +85,17 @@ def lay_out(told: Mapping[str, str], folder: Path) -> None:
         os.utime(each, (_TIME_S, _TIME_S), follow_symlinks=False)
 
 
+def template() -> tuple[str, str]:
+    """The file that our words stand in: its name and its text."""
+    return _FILE, (files("harness.fixing") / "prompts" / _FILE).read_text(encoding="utf-8")
+
+
 @cache
 def _template() -> tuple[jinja2.Template, str]:
-    source = (files("harness.fixing") / "prompts" / "agent.md.jinja").read_text(encoding="utf-8")
+    _, source = template()
     match = _VERSION.match(source)
     if not match:
-        raise ValueError("prompts/agent.md.jinja does not begin with its version")
+        raise ValueError(f"prompts/{_FILE} does not begin with its version")
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # noqa: S701 - the text is read by an agent, not a browser; fences keep data apart
@@ -101,8 +107,8 @@ def _template() -> tuple[jinja2.Template, str]:
 
 
 def _text(block: str, **values: object) -> str:
-    template, _ = _template()
-    return "".join(template.blocks[block](template.new_context(values))).strip() + "\n"
+    made, _ = _template()
+    return "".join(made.blocks[block](made.new_context(values))).strip() + "\n"
 
 
 def _fenced(text: str) -> str:

@@ -74,6 +74,11 @@ class CommandFixer:
         self._lent = secrets_in(self._env) | whole
         self._secrets = secrets_in(environ) | self._lent
 
+    @property
+    def template(self) -> tuple[str, str]:
+        """The name and the text of what its prompts are made of."""
+        return briefing.template()
+
     def prompt(
         self, incident: Incident, passages: Sequence[Passage], tree: SourceTree, earlier: Sequence[Attempt]
     ) -> str:

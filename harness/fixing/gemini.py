@@ -24,7 +24,7 @@ from harness.fixing.address import host, is_loopback, key
 from harness.fixing.consultation import Consultation, Means, Provider, Usage
 from harness.fixing.exchanges import Exchanges
 from harness.fixing.prices import price_usd
-from harness.fixing.prompt import Prompt, render
+from harness.fixing.prompt import Prompt, render, template
 from harness.fixing.retries import RETRIED_CODES, Response, Retries, Setback, asked_s
 from harness.fixing.said import Said, ToolCall, gemini_said, gemini_usage
 from harness.fixing.tools import PROPOSE, Toolbox, declarations
@@ -97,6 +97,11 @@ class GeminiFixer:
         self._exchanges = exchanges
         if not self._key and not (exchanges and exchanges.replays):
             raise InputError("Gemini needs an API key", cure="set GEMINI_API_KEY, or choose another fixer")
+
+    @property
+    def template(self) -> tuple[str, str]:
+        """The name and the text of what its prompts are made of."""
+        return template()
 
     def prompt(
         self, incident: Incident, passages: Sequence[Passage], tree: SourceTree, earlier: Sequence[Attempt]

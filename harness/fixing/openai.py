@@ -24,7 +24,7 @@ from harness.fixing.address import host, is_loopback, key
 from harness.fixing.consultation import Consultation, Provider, Usage, answered
 from harness.fixing.exchanges import Exchanges
 from harness.fixing.prices import price_usd
-from harness.fixing.prompt import Prompt, render
+from harness.fixing.prompt import Prompt, render, template
 from harness.fixing.retries import RETRIED_CODES, Response, Retries, Setback, asked_s
 from harness.fixing.said import openai_said, openai_usage
 from harness.model.fix import Attempt, Fix
@@ -101,6 +101,11 @@ class OpenAIFixer:
             )
         if importlib.util.find_spec("openai") is None:
             raise InputError("the package openai is not installed", cure="pip install creamandonion[openai]")
+
+    @property
+    def template(self) -> tuple[str, str]:
+        """The name and the text of what its prompts are made of."""
+        return template()
 
     def prompt(
         self, incident: Incident, passages: Sequence[Passage], tree: SourceTree, earlier: Sequence[Attempt]

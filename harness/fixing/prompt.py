@@ -36,6 +36,7 @@ MAX_SOURCE_CHARS: Final = 240_000
 MAX_SOURCE_CHARS_WITH_TOOLS: Final = 40_000  # the rest can be asked for; each step sends all of it again
 MAX_OMITTED: Final = 500
 
+_FILE: Final = "fix.md.jinja"
 _VERSION: Final = re.compile(r"\{# version: (\S+)")
 _BACKTICKS: Final = re.compile(r"`+")
 # printable to Python, yet drawn as nothing: Unicode's Default_Ignorable_Code_Point, and the blank Braille pattern
@@ -82,12 +83,12 @@ def render(
     tools: bool = False,
 ) -> Prompt:
     """The prompt for one attempt. Deterministic; never fails on what the data hold. ``tools``: the model has some."""
-    template, version = _template()
+    made, version = _template()
     logs = [_line(line) for line in incident.logs[-MAX_LOG_LINES:]]
     story = _incident(incident)
     room = MAX_SOURCE_CHARS_WITH_TOOLS if tools else MAX_SOURCE_CHARS
     sources, omitted = _sources("\n".join((story, *logs)), tree, room)
-    context = template.new_context(
+    context = made.new_context(
         {
             "limits": {
                 "files": guard.MAX_FILES,
@@ -107,17 +108,22 @@ def render(
             "omitted": omitted,
         }
     )
-    system, user = ("".join(template.blocks[block](context)).strip() + "\n" for block in ("system", "user"))
+    system, user = ("".join(made.blocks[block](context)).strip() + "\n" for block in ("system", "user"))
     digest = hashlib.sha256(f"{system}\0{user}".encode()).hexdigest()
     return Prompt(system=system, user=user, version=version, sha256=digest)
 
 
+def template() -> tuple[str, str]:
+    """The file that all prompts are made of: its name and its text."""
+    return _FILE, (files("harness.fixing") / "prompts" / _FILE).read_text(encoding="utf-8")
+
+
 @cache
 def _template() -> tuple[jinja2.Template, str]:
-    source = (files("harness.fixing") / "prompts" / "fix.md.jinja").read_text(encoding="utf-8")
+    _, source = template()
     match = _VERSION.match(source)
     if not match:
-        raise ValueError("prompts/fix.md.jinja does not begin with its version")
+        raise ValueError(f"prompts/{_FILE} does not begin with its version")
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # noqa: S701 - the text is read by a model, not a browser; fences keep data apart

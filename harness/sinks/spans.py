@@ -133,7 +133,7 @@ def _step(event: Event, since_s: float) -> Span | None:
                 kind="LLM",
                 start_s=since_s,
                 end_s=event.at_s,
-                inputs={"model": fix.model},
+                inputs={"model": fix.model, **({"prompt": fix.prompt} if fix.prompt else {})},
                 outputs={
                     "root_cause": fix.root_cause,
                     "remediation": fix.remediation,

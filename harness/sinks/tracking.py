@@ -7,8 +7,10 @@ journal is followed. This module itself imports nothing of it.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -20,14 +22,16 @@ from typing import TYPE_CHECKING
 from harness.errors import HarnessError, InputError
 from harness.model.event import Event, TrialEnded, TrialStarted
 from harness.sinks.journal import EVENTS, VERDICT, event_of, read_events, write_atomically
+from harness.sinks.terms import TERMS, beside
 
 if TYPE_CHECKING:
     from harness.sinks.tracker import Tracker
 
 logger = logging.getLogger(__name__)
 
-TRACKED, LOG = "mlflow-run", "logs/mlflow.log"  # in the trial's folder: its run's id; what we say
+TRACKED, LOG = "mlflow-run", "logs/mlflow.log"  # in the trial's folder: its run's id and our terms; what we say
 _POLL_S = 0.1
+_LOGIN = re.compile(r"://[^/@\s]*@")
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -56,29 +60,31 @@ def tracking_uri(results_root: Path) -> str:
 
 def tracking_command(folder: Path) -> list[str]:
     """The command that follows a trial's journal to its end while the caller lives, logs the trial and exits."""
-    folder = folder.resolve()
-    words = ["--follow", "--uri", tracking_uri(folder.parent), str(folder)]
-    return [sys.executable, "-P", "-m", "harness.sinks.tracking", *words]
+    return [sys.executable, "-P", "-m", "harness.sinks.tracking", "--follow", str(folder.resolve())]
 
 
-def tracking_env() -> dict[str, str]:
-    """Our environment without any model's key; the harness is found also where it is not installed."""
+def tracking_env(results_root: Path) -> dict[str, str]:
+    """Our environment without any model's key; the harness is found also where it is not installed.
+
+    Where runs go stands in it, and on no command line, which anybody on the machine can read: it may hold a password.
+    """
     env = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
-    return env | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    found = str(Path(__file__).resolve().parents[2])
+    return env | {"PYTHONPATH": found, "MLFLOW_TRACKING_URI": tracking_uri(results_root)}
 
 
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m harness.sinks.tracking", description=__doc__)
     parser.add_argument("folder", type=Path, help="the result folder of a trial, or of a sweep")
     parser.add_argument("--sweep", metavar="KEY", help="log all trials in the folder, as children of a run of this key")
+    parser.add_argument("--rows", type=Path, help="of a sweep, JSON lines: log these trials alone, as it calls them")
     parser.add_argument("--follow", action="store_true", help="wait for the trial's end, or for the parent's")
-    parser.add_argument("--uri", help="of the MLflow server or database")
     given = parser.parse_args(words)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     folder: Path = given.folder.resolve()
-    uri = given.uri or tracking_uri(folder.parent)
+    uri = tracking_uri(folder.parent)
     if given.sweep:
-        return _told(folder, lambda: _track_all(folder, uri, given.sweep))
+        return _told(folder, lambda: _track_all(folder, uri, given.sweep, given.rows))
     stop = threading.Event()
     if given.follow:
         signal.signal(signal.SIGTERM, lambda *_: stop.set())  # the harness leaves: log what there is
@@ -99,16 +105,25 @@ def _told(folder: Path, work: Callable[[], int]) -> int:
         return 1
 
 
-def _track_all(folder: Path, uri: str, key: str) -> int:
+def _track_all(folder: Path, uri: str, key: str, rows: Path | None) -> int:
     """The trials of a sweep that have ended and are not logged yet. Progress goes to standard output."""
+    known = _rows(rows) if rows else {path.parent.name: {} for path in folder.glob(f"*/{VERDICT}")}
     tracker = opened(uri, folder.parent)
     parent = tracker.parent(key, folder.name, sorted(folder.glob("*.json*")))
-    todo = [each.parent for each in sorted(folder.glob(f"*/{VERDICT}")) if not (each.parent / TRACKED).exists()]
+    ended = [path.parent for path in sorted(folder.glob(f"*/{VERDICT}")) if path.parent.name in known]
+    todo = [trial for trial in ended if not is_tracked(trial)]
     for number, trial in enumerate(todo, start=1):
-        run_id = tracker.log(list(read_events(trial)), trial, parent)
-        write_atomically(trial / TRACKED, f"{run_id}\n".encode())
+        run_id = tracker.log(list(read_events(trial)), trial, beside(trial, known[trial.name]), parent)
+        _keep(trial, run_id)
         print(f"\rMLflow: {number} of {len(todo)} trials", end="" if number < len(todo) else "\n", flush=True)
     return 0
+
+
+def _rows(file: Path) -> dict[str, dict[str, object]]:
+    """By trial. A last line that a crash cut short is no row, and no file holds none."""
+    whole = file.read_bytes() if file.is_file() else b""
+    lines = [line for line in whole.splitlines(keepends=True) if line.endswith(b"\n")]
+    return {str(row["trial"]): row for row in map(json.loads, lines)}
 
 
 def _track(folder: Path, uri: str, stop: threading.Event) -> int:
@@ -118,10 +133,25 @@ def _track(folder: Path, uri: str, stop: threading.Event) -> int:
     if not any(isinstance(event, TrialStarted) for event in events):
         raise InputError(f"{folder} holds no trial that has started", cure="name the result folder of a trial")
     awake()
-    run_id = opening.result().log(events, folder)
-    write_atomically(folder / TRACKED, f"{run_id}\n".encode())
-    logger.info("trial %s is run %s at %s", folder.name, run_id, uri)
+    run_id = opening.result().log(events, folder, beside(folder))
+    _keep(folder, run_id)
+    logger.info("trial %s is run %s at %s", folder.name, run_id, shown(uri))
     return 0
+
+
+def is_tracked(trial: Path) -> bool:
+    """Whether the trial in the folder is logged, in today's terms."""
+    kept = trial / TRACKED
+    return kept.is_file() and kept.read_text().split()[1:] == [TERMS]
+
+
+def _keep(trial: Path, run_id: str) -> None:
+    write_atomically(trial / TRACKED, f"{run_id} {TERMS}\n".encode())
+
+
+def shown(uri: str) -> str:
+    """The address without what only its owner may know."""
+    return _LOGIN.sub("://", uri)
 
 
 class Opening(threading.Thread):
@@ -155,11 +185,16 @@ class Opening(threading.Thread):
 
 def opened(uri: str, results_root: Path) -> Tracker:
     """MLflow, imported and connected. Its own exceptions where that fails."""
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
+    quiet()
     from harness.sinks.tracker import Tracker  # noqa: PLC0415 - it imports MLflow: seconds
 
     return Tracker(uri, results_root)
+
+
+def quiet() -> None:
+    """To be called before MLflow is imported: it then keeps to itself, and gives up soon where a server is away."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
 
 
 def idle() -> None:

@@ -85,7 +85,9 @@ def test_no_key_is_in_what_a_full_run_writes_or_shows(tmp_path: Path, slack: tup
     seen |= {"standard output": out.encode(), "standard error": err.encode()}
     seen |= {f"page {number}": page.encode() for number, page in enumerate(pages)}
     seen |= {f"alert {number}": body for number, body in enumerate(bodies)}
-    assert {"prompt-1.md", "verdict.json", "events.jsonl", "mlflow.db"} <= {Path(name).name for name in seen}
+    assert {"prompt-1.md", "fix.md.jinja", "verdict.json", "events.jsonl", "mlflow.db"} <= {
+        Path(name).name for name in seen
+    }
     leaks = [
         (name, of) for name, text in seen.items() for of, key in held.items() if any(s in text for s in shapes(key))
     ]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as Xml
@@ -254,6 +257,21 @@ def test_by_the_command_line(sweep: Path, form: str, arms: tuple[str, str]) -> N
         )
     if form == "markdown":
         assert "| did right | 100 % | 50 % | +50 points (" in done.output or arms == ("b", "a")
+
+
+WITHOUT_MLFLOW = """
+import sys
+from click.testing import CliRunner
+from harness.cli.compare import command
+done = CliRunner().invoke(command, sys.argv[1:], catch_exceptions=False)
+sys.exit(done.exit_code or "mlflow" in sys.modules)
+"""
+
+
+def test_folders_are_compared_without_mlflow_which_takes_seconds_to_import(sweep: Path) -> None:
+    words = [f"{sweep}:a@lexical", f"{sweep}:b@lexical"]
+    command = [sys.executable, "-c", WITHOUT_MLFLOW, *words]
+    assert subprocess.run(command, env={**os.environ, "PYTHONPATH": str(tiny.ROOT)}, check=False).returncode == 0
 
 
 def test_without_the_flag_a_regression_is_told_only(sweep: Path) -> None:

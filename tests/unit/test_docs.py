@@ -44,6 +44,7 @@ from harness.model.schema import seconds
 from harness.model.source import SourceTree
 from harness.model.verdict import Outcome, Times, Verdict
 from harness.retrievers import ARMS, RETRIEVERS
+from harness.sinks import terms
 from harness.sinks.journal import Journal
 from harness.sinks.screen import BARS
 from harness.target.workspace import Workspace
@@ -268,6 +269,14 @@ def test_phases_are_documented() -> None:
     phases = re.findall(r"\.phase\(\"(\w+)\"\)", source)
     (row,) = (row for row in rows(text("docs/verdicts.md")) if row[0] == "phases")
     assert set(re.findall(r"\w+", row[1].split(":")[1])) == set(phases)
+
+
+def test_what_mlflow_keeps_is_documented_and_no_more() -> None:
+    section = text("docs/metrics.md").split("\n## In MLflow\n")[1].split("\n## ")[0]
+    tables = {"parameter": terms.PARAMS, "tag": terms.TAGS, "metric": terms.METRICS, "series": terms.SERIES}
+    for head, table in tables.items():
+        lines = section.split(f"| {head} | is |\n|---|---|\n")[1].split("\n\n")[0].strip().splitlines()
+        assert lines == [f"| `{name}` | {meaning} |" for name, meaning in table.items()]
 
 
 def test_every_error_has_a_heading_with_its_cure() -> None:

@@ -21,7 +21,8 @@ from harness.model.event import Event, TrialEnded
 from harness.model.verdict import Outcome, Trial
 from harness.sinks.journal import Journal, read_events
 from harness.sinks.spans import Span, trial_span
-from harness.sinks.tracking import followed, opened, tracking_command, tracking_uri
+from harness.sinks.terms import Beside
+from harness.sinks.tracking import followed, opened, shown, tracking_command, tracking_env, tracking_uri
 from tests import events as sample
 
 if TYPE_CHECKING:  # MLflow takes seconds to import: the fixtures do it
@@ -83,7 +84,7 @@ def traces(client: MlflowClient, run: Run) -> list[Trace]:
 
 
 def test_a_healed_trial_is_one_finished_run(tracker: Tracker, client: MlflowClient, root: Path) -> None:
-    run_id = tracker.log(list(read_events(written(root, "healed"))), root / "healed")
+    run_id = tracker.log(list(read_events(written(root, "healed"))), root / "healed", Beside())
     (run,) = runs(client, "healed")
     assert (run.info.run_id, run.info.status) == (run_id, "FINISHED")
     assert run.data.params == {
@@ -108,7 +109,7 @@ def test_a_healed_trial_is_one_finished_run(tracker: Tracker, client: MlflowClie
 def test_each_route_has_a_series_with_the_time_of_its_windows(
     tracker: Tracker, client: MlflowClient, root: Path
 ) -> None:
-    tracker.log(list(read_events(written(root, "series"))), root / "series")
+    tracker.log(list(read_events(written(root, "series"))), root / "series", Beside())
     (run,) = runs(client, "series")
     history = client.get_metric_history(run.info.run_id, "p95_ms.checkout")
     assert [point.step for point in history] == list(range(34))
@@ -128,7 +129,7 @@ def test_results_are_artifacts_but_for_what_is_huge_or_no_result(
     (folder / "samples.jsonl").write_bytes(b"x" * 5_000_001)
     (folder / "workspace").mkdir()
     (folder / "workspace" / "app.py").write_text("")
-    tracker.log(list(read_events(folder)), folder)
+    tracker.log(list(read_events(folder)), folder, Beside())
     (run,) = runs(client, "artifacts")
     names = {item.path for item in client.list_artifacts(run.info.run_id)}
     patches = {"attempt-1.patch", "attempt-2.patch", "fix.patch"}
@@ -139,7 +140,7 @@ def test_results_are_artifacts_but_for_what_is_huge_or_no_result(
 def test_the_trace_belongs_to_the_run_and_has_the_true_times(
     tracker: Tracker, client: MlflowClient, root: Path
 ) -> None:
-    tracker.log(list(read_events(written(root, "traced"))), root / "traced")
+    tracker.log(list(read_events(written(root, "traced"))), root / "traced", Beside())
     (run,) = runs(client, "traced")
     (trace,) = traces(client, run)
     spans = {span.name: span for span in trace.data.spans}
@@ -154,7 +155,7 @@ def test_the_trace_belongs_to_the_run_and_has_the_true_times(
 
 
 def test_what_is_not_known_is_absent_and_not_zero(tracker: Tracker, client: MlflowClient, root: Path) -> None:
-    tracker.log(list(read_events(written(root, "not-healed", sample.not_healed))), root / "not-healed")
+    tracker.log(list(read_events(written(root, "not-healed", sample.not_healed))), root / "not-healed", Beside())
     (run,) = runs(client, "not-healed")
     assert run.data.metrics["healed"] == 0.0
     assert (run.data.metrics["censored"], run.data.metrics["censored_s"]) == (1.0, 60.0)
@@ -162,7 +163,7 @@ def test_what_is_not_known_is_absent_and_not_zero(tracker: Tracker, client: Mlfl
 
 
 def test_an_invalid_trial_is_scored_for_nobody(tracker: Tracker, client: MlflowClient, root: Path) -> None:
-    tracker.log(list(read_events(written(root, "invalid", sample.invalid))), root / "invalid")
+    tracker.log(list(read_events(written(root, "invalid", sample.invalid))), root / "invalid", Beside())
     (run,) = runs(client, "invalid")
     assert run.info.status == "FINISHED"
     assert run.data.tags["outcome"] == Outcome.INVALID
@@ -170,7 +171,7 @@ def test_an_invalid_trial_is_scored_for_nobody(tracker: Tracker, client: MlflowC
 
 
 def test_an_interrupted_trial_is_kept_as_such(tracker: Tracker, client: MlflowClient, root: Path) -> None:
-    tracker.log(list(read_events(written(root, "interrupted", sample.interrupted))), root / "interrupted")
+    tracker.log(list(read_events(written(root, "interrupted", sample.interrupted))), root / "interrupted", Beside())
     (run,) = runs(client, "interrupted")
     assert (run.info.status, run.data.tags["outcome"]) == ("KILLED", "INTERRUPTED")
     assert len(client.get_metric_history(run.info.run_id, "p95_ms.browse")) == 10
@@ -179,8 +180,8 @@ def test_an_interrupted_trial_is_kept_as_such(tracker: Tracker, client: MlflowCl
 
 def test_logging_a_trial_again_adds_nothing(tracker: Tracker, client: MlflowClient, root: Path) -> None:
     events = list(read_events(written(root, "again")))
-    first = tracker.log(events, root / "again")
-    assert tracker.log(events, root / "again") == first
+    first = tracker.log(events, root / "again", Beside())
+    assert tracker.log(events, root / "again", Beside()) == first
     (run,) = runs(client, "again")
     assert len(traces(client, run)) == 1
     assert len(client.get_metric_history(first, "p95_ms.browse")) == 34
@@ -189,9 +190,9 @@ def test_logging_a_trial_again_adds_nothing(tracker: Tracker, client: MlflowClie
 def test_a_run_that_was_cut_short_is_completed(tracker: Tracker, client: MlflowClient, root: Path) -> None:
     """What a killed process leaves: a run that still runs, with its numbers and perhaps its trace."""
     events = list(read_events(written(root, "cut")))
-    run_id = tracker.log(events, root / "cut")
+    run_id = tracker.log(events, root / "cut", Beside())
     client.update_run(run_id, status="RUNNING")
-    assert tracker.log(events, root / "cut") == run_id
+    assert tracker.log(events, root / "cut", Beside()) == run_id
     (run,) = runs(client, "cut")
     assert run.info.status == "FINISHED"
     assert len(client.get_metric_history(run_id, "p95_ms.browse")) == 34
@@ -203,6 +204,7 @@ import os, sys
 from pathlib import Path
 from harness.sinks import tracking
 from harness.sinks.journal import read_events
+from harness.sinks.terms import Beside
 folder = Path(sys.argv[1])
 tracker = tracking.opened(tracking.tracking_uri(folder.parent), folder.parent)
 import mlflow
@@ -212,7 +214,7 @@ def third_end_is_the_last(span):
     if len(ends) == 3:
         os.kill(os.getpid(), 9)
 mlflow.tracing.configure(span_processors=[third_end_is_the_last])
-tracker.log(list(read_events(folder)), folder)
+tracker.log(list(read_events(folder)), folder, Beside())
 """
 
 
@@ -224,7 +226,7 @@ def test_a_trace_that_was_cut_short_is_replaced(tracker: Tracker, client: Mlflow
     assert run.info.status == "RUNNING"
     everywhere = [run.info.experiment_id]
     unfinished = {trace.info.trace_id for trace in client.search_traces(locations=everywhere, max_results=100)}
-    tracker.log(list(read_events(folder)), folder)
+    tracker.log(list(read_events(folder)), folder, Beside())
     (run,) = runs(client, "cut-trace")
     (trace,) = traces(client, run)
     assert run.info.status == "FINISHED"
@@ -289,7 +291,7 @@ def await_idle_thread(pid: int) -> None:
     pytest.fail("no thread became idle")
 
 
-@pytest.mark.parametrize("module", ["harness.sinks.tracking", "harness.sinks.spans", "harness.sinks.journal"])
+@pytest.mark.parametrize("module", ["harness.sinks.tracking", "harness.sinks.spans", "harness.sinks.views"])
 def test_the_harness_itself_does_not_import_mlflow(module: str) -> None:
     code = f"import sys, {module}; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=ENV, check=False).returncode == 0
@@ -373,6 +375,17 @@ def test_an_attempt_that_was_cut_off_is_still_shown() -> None:
         True,
         ["retrieve", "propose"],
     )
+
+
+def test_a_password_stands_on_no_command_line_and_in_no_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = "postgresql+psycopg://harness:s3cret@127.0.0.1/mlflow"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert "s3cret" not in " ".join(tracking_command(tmp_path))
+    assert tracking_env(tmp_path)["MLFLOW_TRACKING_URI"] == uri
+    assert shown(uri) == "postgresql+psycopg://127.0.0.1/mlflow"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///runs.db")
+    assert tracking_env(tmp_path / "elsewhere")["MLFLOW_TRACKING_URI"] == f"sqlite:///{tmp_path}/runs.db"
 
 
 def test_where_runs_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
