@@ -38,6 +38,12 @@ _OF_A_FILE = {  # parameters that --experiment stands for, as users write them
 @click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="The same, by hours of trials.")
 @click.option("--scheduler", metavar="ADDRESS", help="Of Dask: run on its machines, instead of on this one.")
 @click.option(
+    "--slots",
+    type=click.IntRange(min=1, max=64),
+    help="Trials side by side on this machine, if a calibration shows that they leave one another's p95 as it is. "
+    "Else one, or what this sweep has measured here.",
+)
+@click.option(
     "--results",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("results"),
@@ -57,6 +63,7 @@ def command(
     usd: float | None,
     hours: float | None,
     scheduler: str | None,
+    slots: int | None,
     results: Path,
     no_track: bool,
     dry_run: bool,
@@ -69,8 +76,12 @@ def command(
     Examples:
       harness sweep --fixer noop --fixer playbook --fixer reference --repeats 3
       harness sweep scenarios/pool_exhaustion.yml --fixer playbook --retriever none --retriever lexical --name memory
+      harness sweep --experiment experiment.yml --slots 2
       harness sweep --experiment experiment.yml --scheduler tcp://192.0.2.7:8786
     """
+    if scheduler and slots:
+        cure = "leave one out: a worker says with --resources how many trials it takes"
+        raise InputError("--slots is for this machine, and --scheduler for others", cure=cure)
     if file:
         source = click.get_current_context().get_parameter_source
         if given := [word for name, word in _OF_A_FILE.items() if source(name) is ParameterSource.COMMANDLINE]:
@@ -82,7 +93,7 @@ def command(
         _tell_plan(experiment)
         return
     with begun(experiment, base, results / experiment.name) as place:
-        carry_on(Sweep(place=place), scheduler, track=not no_track)
+        carry_on(Sweep(place=place), scheduler, slots=slots, track=not no_track)
     click.get_current_context().exit(0 if _whole(place.folder, experiment) else 3)
 
 
@@ -113,7 +124,7 @@ def _from_flags(
         raise InputError(what, cure="change the flags") from None
 
 
-def carry_on(sweep: Sweep, scheduler: str | None, *, track: bool, err: bool = False) -> None:
+def carry_on(sweep: Sweep, scheduler: str | None, *, track: bool, slots: int | None = None, err: bool = False) -> None:
     """Run what is missing, and tell of each trial as it ends; then of all. MLflow gets them last: it takes seconds.
 
     ``err``: all that goes to standard error.
@@ -122,7 +133,7 @@ def carry_on(sweep: Sweep, scheduler: str | None, *, track: bool, err: bool = Fa
     missing = len(sweep.missing())
     click.echo(f"{sweep.folder}: {missing} trials to run", err=True)
     try:
-        for progress in sweep.run(scheduler) if missing else ():
+        for progress in sweep.run(scheduler, slots) if missing else ():
             click.echo(_line(progress), err=err)
     except KeyboardInterrupt:
         click.echo(f"stopped. To go on: harness resume {sweep.folder}", err=True)

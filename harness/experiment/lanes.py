@@ -60,7 +60,7 @@ def side_by_side(
     trials: deque[Work], results: Path, jobs: int, do: Callable[[Work, Lane], Made]
 ) -> Iterator[tuple[Work, Future[Made]]]:
     """Each trial with what became of it, as they end. Trials may be added meanwhile. Ctrl-C ends those that run."""
-    with _lanes(results, jobs) as (free, pool):
+    with lanes(results, jobs) as (free, pool):
         running: dict[Future[Made], tuple[Work, Lane]] = {}
         while trials or running:
             while trials and free:
@@ -73,12 +73,18 @@ def side_by_side(
 
 
 @contextmanager
-def _lanes(results: Path, jobs: int) -> Iterator[tuple[deque[Lane], ThreadPoolExecutor]]:
-    folders = [results] if jobs == 1 else [results / f"lane-{number}" for number in range(1, jobs + 1)]
-    lanes = [Lane(results=folder) for folder in folders]
+def lanes(results: Path, jobs: int) -> Iterator[tuple[deque[Lane], ThreadPoolExecutor]]:
+    """So many, and a thread for each. What runs when the block is left is interrupted, and awaited."""
+    numbers = [0] if jobs == 1 else range(1, jobs + 1)
+    made = [Lane(results=lane_folder(results, number)) for number in numbers]
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            yield deque(lanes), pool
+            yield deque(made), pool
         finally:
-            for lane in lanes:
+            for lane in made:
                 lane.stop()
+
+
+def lane_folder(results: Path, number: int) -> Path:
+    """Of the lane with that number, from 1; 0: there is only one, which is ``results`` itself."""
+    return results / f"lane-{number}" if number else results

@@ -96,7 +96,8 @@ def opened(folder: Path) -> Iterator[Opened]:
 
 def _has_trials(folder: Path) -> bool:
     """Whether any has begun; the rows may be all that was kept of them."""
-    return (folder / FILE).exists() or any(folder.glob(f"*/{EVENTS}"))
+    begun = (trial for pattern in (f"*/{EVENTS}", f"lane-*/*/{EVENTS}") for trial in folder.glob(pattern))
+    return (folder / FILE).exists() or any(True for _ in begun)
 
 
 def _core(experiment: Experiment) -> Experiment:

@@ -6,21 +6,24 @@ import json
 import subprocess
 import sys
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.catalogue import choose_fixer
-from harness.errors import HarnessError, MeasurementError
-from harness.experiment.machines import Done, Machines, Order, machines, unpack
+from harness.errors import HarnessError, InputError, MeasurementError
+from harness.experiment import slots
+from harness.experiment.interference import Calibration, measured
+from harness.experiment.machines import Done, Machines, Order, bring, machines, unpack
 from harness.experiment.manifest import Opened
 from harness.experiment.plan import Cell, cells
 from harness.experiment.results import FILE, TrialRow, append, row_of, rows
 from harness.experiment.resume import ended
 from harness.model.event import TrialEnded
 from harness.retrievers import require_retriever
-from harness.sinks.journal import EVENTS, VERDICT, verdict_json
+from harness.sinks.journal import EVENTS, VERDICT, Journal, verdict_json
 from harness.sinks.tracking import tracking_env
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ class Sweep:
     """What is to be done in an open folder."""
 
     place: Opened
+    calibration: Calibration = field(default_factory=Calibration)
 
     @property
     def folder(self) -> Path:
@@ -59,17 +63,52 @@ class Sweep:
         wanted = cells(self.place.manifest.experiment, self.place.scenarios)
         return [cell for cell in wanted if cell.key not in measured and tries[cell.key] < most]
 
-    def run(self, scheduler: str | None = None) -> Iterator[Progress]:
+    def run(self, scheduler: str | None = None, asked: int | None = None) -> Iterator[Progress]:
         """Runs what is missing. InputError, MeasurementError. Ctrl-C ends the trials that run; the next call goes on.
 
-        Trials that a crash has left are judged first, by their journals.
+        Trials that a crash has left are judged first, by their journals. ``asked``: so many side by side on this
+        machine, if they leave one another alone; None: as was found before. A scheduler knows its own slots.
         """
         if scheduler is None:
             self._require_arms()
         for row in self._adopted():
             append(self.folder, row)
-        with machines(scheduler) as there:
-            yield from self._run(there)
+        beside = 1
+        if scheduler is None and self.missing():
+            beside = yield from self._beside(asked)
+        with machines(scheduler, beside) as there:
+            yield from self._run(there, beside)
+
+    def _beside(self, asked: int | None) -> Generator[Progress, None, int]:
+        """How many trials run side by side. Measured where nobody has, here and with these scenarios."""
+        host, known = slots.this_host(), slots.stored(self.folder)
+        here = known if known and known.fits(host, self.place.manifest.hashes) else None
+        if here is None or asked not in {None, here.asked}:
+            if known and asked is None:
+                told = (
+                    f"{slots.FILE} is of another machine, or of other scenarios; to measure anew: --slots {known.asked}"
+                )
+                yield self._told(f"one trial at a time: {told}")
+            if asked is None or asked == 1:
+                return 1
+            here = yield from self._calibrated(asked, host)
+        yield self._told(str(here))
+        return here.allowed
+
+    def _calibrated(self, asked: int, host: slots.Host) -> Generator[Progress, None, slots.Slots]:
+        rounds: list[slots.Round] = []
+        where, seed = self.folder / "calibration", self.place.manifest.experiment.seed
+        for each in measured([*self.place.scenarios.values()], where, asked, seed, self.calibration):
+            rounds.append(each)
+            yield self._told(f"round {len(rounds)} of {self.calibration.rounds}: {each}")
+            if slots.decided(rounds):
+                break
+        found = slots.concluded(rounds, asked=asked, host=host, hashes=self.place.manifest.hashes)
+        slots.write(self.folder, found)
+        return found
+
+    def _told(self, what: str) -> Progress:
+        return self._progress(None, len(self.missing()), 1, told=what)
 
     def _require_arms(self) -> None:
         """InputError, before anything is begun, where an arm cannot run here: for its name, a key, a reference."""
@@ -78,32 +117,36 @@ class Sweep:
                 choose_fixer(arm.fixer, loaded)
                 require_retriever(arm.retriever, has_base=loaded.kb is not None)
 
-    def _run(self, there: Machines) -> Iterator[Progress]:
-        todo, slots = deque(self.missing()), there.slots()
-        running: dict[Future[Done], Cell] = {}
+    def _run(self, there: Machines, beside: int) -> Iterator[Progress]:
+        """``beside``: that many lanes are here, for as many trials; with one, or elsewhere, none is needed."""
+        todo = deque(self.missing())
+        running: dict[Future[Done], Order] = {}
         failures, stopped = 0, ""
         try:
             while True:
-                stopped = stopped or self._spent()
-                while todo and not stopped and len(running) < slots:
-                    cell = todo.popleft()
-                    running[there.begin(self._order(cell))] = cell
+                stopped, at_once = stopped or self._spent(), there.slots()  # workers join and leave
+                while todo and not stopped and len(running) < at_once:
+                    order = self._order(todo.popleft(), _free_lane(running.values(), beside))
+                    running[there.begin(order)] = order
                 if not running:
                     break
                 for future in there.ended([*running]):
-                    cell = running.pop(future)
+                    cell = running.pop(future).cell
                     row = self._taken(future, cell)
                     failures = 0 if isinstance(row, TrialRow) else failures + 1
                     if isinstance(row, MeasurementError) and failures >= _FAILURES:
                         raise row
                     if not (isinstance(row, TrialRow) and row.measured) and self._again(cell):
                         todo.append(cell)
-                    yield self._progress(row, len(todo) + len(running), slots)
+                    yield self._progress(row, len(todo) + len(running), at_once)
         finally:
             if running:
                 there.stop()
         if stopped:
-            yield self._progress(None, len(todo), slots, told=stopped)
+            yield self._progress(None, len(todo), at_once, told=stopped)
+        elif todo:
+            cure = "start one in a checkout of this version: dask worker ADDRESS --nthreads 1 --resources trial=1"
+            raise InputError("the scheduler knows no machine that may run trials", cure=cure)
 
     def track(self) -> bool:
         """Its trials into MLflow, as far as they are not there yet, as children of one run. Whether that went well."""
@@ -131,7 +174,7 @@ class Sweep:
         tries = sum(row.cell == cell.key and row.tried for row in rows(self.folder))
         return 0 < tries < 1 + self.place.manifest.experiment.retries
 
-    def _order(self, cell: Cell) -> Order:
+    def _order(self, cell: Cell, lane: int = 0) -> Order:
         loaded = self.place.scenarios[cell.scenario]
         number = len(self._tries(cell)) + 1
         return Order(
@@ -141,15 +184,16 @@ class Sweep:
             scenario_hash=loaded.hash,
             results=str(self.folder),
             mark=str(self.place.mark.resolve()),
+            lane=lane,
         )
 
     def _stem(self, cell: Cell) -> str:
         return f"{self.place.manifest.token}-{cell.scenario}-{cell.arm.slug}-{cell.repeat}"
 
     def _tries(self, cell: Cell) -> list[Path]:
-        """The folders of its trials. Another cell's name may begin like this one's."""
+        """The folders of its trials, in lanes too. Another cell's name may begin like this one's."""
         stem = self._stem(cell)
-        found = self.folder.glob(f"{stem}-*")
+        found = [*self.folder.glob(f"{stem}-*"), *self.folder.glob(f"lane-*/{stem}-*")]
         return sorted(path for path in found if path.name.removeprefix(f"{stem}-").isdecimal())
 
     def _adopted(self) -> Iterator[TrialRow]:
@@ -158,6 +202,9 @@ class Sweep:
         for cell in cells(self.place.manifest.experiment, self.place.scenarios):
             for folder in self._tries(cell):
                 if folder.name not in known and (verdict := _verdict(folder)):
+                    if folder.parent != self.folder:
+                        with Journal(folder):  # InputError while its process is at it: then it must not be moved
+                            bring(folder, self.folder)
                     took_s = max((phase["end_s"] for phase in verdict["phases"]), default=0.0)
                     yield self._row(verdict, cell, took_s)
 
@@ -176,15 +223,21 @@ class Sweep:
         return ""
 
     def _progress(
-        self, row: TrialRow | MeasurementError | None, waiting: int, slots: int, *, told: str = ""
+        self, row: TrialRow | MeasurementError | None, waiting: int, at_once: int, *, told: str = ""
     ) -> Progress:
         found = rows(self.folder)
         took = [each.wall_s for each in found]
         of = len(cells(self.place.manifest.experiment, self.place.scenarios))
-        left_s = waiting * sum(took) / len(took) / slots if took else None
+        left_s = waiting * sum(took) / len(took) / max(1, at_once) if took else None
         told = f"{row.message}" if isinstance(row, MeasurementError) else told
         done = len({each.cell for each in found if each.measured})
         return Progress(row=row if isinstance(row, TrialRow) else None, done=done, of=of, left_s=left_s, told=told)
+
+
+def _free_lane(running: Iterable[Order], lanes: int) -> int:
+    """The number of one that no trial runs in; 0 where there are no lanes."""
+    taken = {order.lane for order in running}
+    return next(number for number in count(1) if number not in taken) if lanes > 1 else 0
 
 
 def _verdict(folder: Path) -> dict[str, Any] | None:

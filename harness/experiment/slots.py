@@ -1,0 +1,197 @@
+"""How many trials of a sweep run at once on this machine: one, unless it was measured that more leave p95 as it is."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+from pydantic import TypeAdapter, ValidationError
+
+from harness.errors import InputError
+from harness.identity import utc_now
+from harness.sinks.journal import write_atomically
+
+FILE = "slots.json"  # in the sweep's folder
+VERSION = 1  # of the file's shape, and of the way it was measured
+LIMIT = 1.05  # p95 side by side, in times of p95 alone
+_LEAST = 3  # rounds: fewer say nothing of their own spread
+_MOST_VOID = 2  # rounds: a machine that is not quiet before anything runs side by side
+_SEED = 1
+
+Way = Literal["alone", "beside"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """A machine, as far as it decides what trials side by side do to one another."""
+
+    name: str
+    system: str
+    processor: str
+    processors: int
+    memory_gb: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """The p95 of one healthy app: alone, and with neighbours; None: it could not be measured.
+
+    ``void`` tells why alone it could not, ``lost`` why side by side a trial could not, its own or a neighbour's.
+    """
+
+    scenario: str
+    neighbour: str
+    seed: int
+    first: Way
+    alone_p95_ms: float | None
+    beside_p95_ms: float | None
+    void: str = ""
+    lost: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """Also where a trial was lost: what it did to the other can be told all the same."""
+        if self.void or not self.alone_p95_ms or not self.beside_p95_ms:
+            return None
+        return self.beside_p95_ms / self.alone_p95_ms
+
+    def __str__(self) -> str:
+        parts = [f"{self.scenario} beside {self.neighbour}"]
+        if self.ratio and self.alone_p95_ms and self.beside_p95_ms:
+            times = f"{self.alone_p95_ms:.1f} ms alone, {self.beside_p95_ms:.1f} ms side by side"
+            parts.append(f"p95 {times}, {self.ratio:.2f} times")
+        parts += [f"alone: {self.void}"] if self.void else []
+        parts += [f"side by side: {self.lost}"] if self.lost else []
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shift:
+    """How many times p95 alone it is side by side: the geometric mean of ``n`` rounds, with its 95 % interval."""
+
+    ratio: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"p95 side by side is {self.ratio:.2f} times that alone ({self.low:.2f} to {self.high:.2f}, n {self.n})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slots:
+    """What was found. ``hashes`` are the scenarios', by name; ``shift`` is None where too few rounds tell."""
+
+    asked: int
+    allowed: int
+    reason: str
+    shift: Shift | None
+    rounds: tuple[Round, ...]
+    host: Host
+    hashes: Mapping[str, str]
+    at: str
+    version: int = VERSION
+
+    def __str__(self) -> str:
+        run = f"{self.allowed} trials at once" if self.allowed > 1 else "one trial at a time"
+        return f"{run}: {self.reason}"
+
+    def fits(self, host: Host, hashes: Mapping[str, str]) -> bool:
+        """Whether it was found there, and with these scenarios."""
+        return self.version == VERSION and self.host == host and dict(self.hashes) == dict(hashes)
+
+
+_SLOTS = TypeAdapter(Slots)
+
+
+def this_host() -> Host:
+    return Host(
+        name=platform.node(),
+        system=platform.platform(),
+        processor=_processor(),
+        processors=os.cpu_count() or 1,
+        memory_gb=round(psutil.virtual_memory().total / 2**30),
+    )
+
+
+def shift(rounds: Sequence[Round]) -> Shift | None:
+    """None where fewer than three rounds have a ratio.
+
+    Student's interval of the logarithms of the ratios, with ten or more rounds a bootstrap: a round is what is drawn.
+    """
+    from harness.stats.bootstrap import Sample, clustered  # noqa: PLC0415 - numpy, and only who has measured needs it
+
+    logs = [math.log(each.ratio) for each in rounds if each.ratio]
+    if len(logs) < _LEAST:
+        return None
+    names = tuple(f"round {number}" for number in range(len(logs)))
+    mean = clustered(Sample(values=tuple(logs), scenarios=names), _SEED).mean
+    return Shift(ratio=math.exp(mean.value), low=math.exp(mean.low), high=math.exp(mean.high), n=len(logs))
+
+
+def decided(rounds: Sequence[Round]) -> bool:
+    """Whether more rounds could not change it: they can allow nothing any more.
+
+    What is allowed is never decided early: who looks after each round, and stops when it pleases, allows too much.
+    """
+    found = shift(rounds)
+    too_far = found is not None and found.low >= LIMIT
+    return too_far or any(each.lost for each in rounds) or sum(bool(each.void) for each in rounds) >= _MOST_VOID
+
+
+def concluded(rounds: Sequence[Round], *, asked: int, host: Host, hashes: Mapping[str, str]) -> Slots:
+    """More than one slot only where the whole interval of the shift lies under the limit, and no trial was lost."""
+    found, allowed = shift(rounds), 1
+    lost = next((each.lost for each in rounds if each.lost), "")
+    void = next((each.void for each in rounds if each.void), "")
+    if lost:
+        reason = f"side by side a trial could not be measured: {lost}"
+    elif found is None or sum(bool(each.void) for each in rounds) >= _MOST_VOID:
+        reason = f"too few rounds could be measured: {void or f'{len(rounds)} of them'}"
+    elif found.high < LIMIT:
+        allowed, reason = asked, f"{found}, which is less than {LIMIT:g}"
+    elif found.low >= LIMIT:
+        reason = f"{found}, which is more than {LIMIT:g}"
+    else:
+        reason = f"{found}: it is not shown to stay under {LIMIT:g}"
+    return Slots(
+        asked=asked,
+        allowed=allowed,
+        reason=reason,
+        shift=found,
+        rounds=tuple(rounds),
+        host=host,
+        hashes=dict(hashes),
+        at=utc_now(),
+    )
+
+
+def write(folder: Path, slots: Slots) -> None:
+    write_atomically(folder / FILE, json.dumps(_SLOTS.dump_python(slots, mode="json"), indent=2).encode())
+
+
+def stored(folder: Path) -> Slots | None:
+    """What the sweep's folder has, wherever it was found; None: nothing. InputError where it cannot be read."""
+    try:
+        return _SLOTS.validate_json((folder / FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        why = error.errors(include_url=False, include_input=False)[0]["msg"]
+        raise InputError(f"{folder / FILE} cannot be read: {why}", cure="remove it: it is measured again") from None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # no Linux
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
