@@ -7,16 +7,16 @@ compared as they are. What was INVALID counts for nobody, and how much it could 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.experiment.results import TrialRow
 from harness.experiment.sides import Key, Versus
+from harness.experiment.tries import Tries, sample_of, tries
 from harness.stats.basics import LEVEL, Estimate, won
-from harness.stats.bootstrap import Sample, clustered, paired, stratified
+from harness.stats.bootstrap import clustered, paired, stratified
 from harness.stats.paired import Decision, compare, decide, tally, unpaired_difference, with_missing
 from harness.stats.power import MoreRuns, Noise, more_runs, noise_floor
-from harness.stats.repeats import Tally, pass_at_k, pass_hat_k
 from harness.stats.survival import LogRank, Time, stratified_log_rank
 
 WORTH = 0.1
@@ -37,15 +37,6 @@ class Measure:
     method: str
     n: int
     scenario: str = ""  # empty: of all
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tries:
-    """pass@k and pass^k of either, for the largest k for which every scenario has the trials. NaN: there are none."""
-
-    k: int
-    first: tuple[float, float]
-    second: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +92,7 @@ def report(given: Versus, worth: float = WORTH) -> Report:
         curves=stratified_log_rank((_times(name, first), _times(name, second)) for name in scenarios),
         more=more_runs(bounds.seen.pairs, worth=worth) if keys else None,
         worth=worth,
-        tries=_tries(scenarios, first, second),
+        tries=tries(scenarios, first, second),
         noise=noise_floor(sample_of(second), _SEED),
         rule_changes=_rules(first, second),
     )
@@ -179,30 +170,6 @@ def _numbers(
         method=told.method,
         n=told.n,
     )
-
-
-def _tries(scenarios: Sequence[str], first: Mapping[Key, TrialRow], second: Mapping[Key, TrialRow]) -> Tries:
-    sides = [tallies(side, scenarios) for side in (first, second)]
-    k = most_tries(sides)
-    a, b = ((pass_at_k(each, k).value, pass_hat_k(each, k).value) for each in sides)
-    return Tries(k=k, first=a, second=b)
-
-
-def tallies(side: Mapping[Key, TrialRow], scenarios: Iterable[str]) -> dict[str, Tally]:
-    """Of each scenario, how many of the trials that could be measured were right."""
-    found = {name: [row for (of, _), row in side.items() if of == name and row.measured] for name in scenarios}
-    return {name: Tally(successes=sum(row.good for row in rows), n=len(rows)) for name, rows in found.items()}
-
-
-def most_tries(sides: Iterable[Mapping[str, Tally]]) -> int:
-    """The largest k for which all of them have k trials of each scenario; at least 1."""
-    return max(1, min((tally.n for side in sides for tally in side.values()), default=1))
-
-
-def sample_of(side: Mapping[Key, TrialRow]) -> Sample:
-    """1 for each trial that was right, 0 for each that was not."""
-    measured = [(key[0], row) for key, row in side.items() if row.measured]
-    return Sample(values=tuple(float(row.good) for _, row in measured), scenarios=tuple(name for name, _ in measured))
 
 
 def _times(scenario: str, side: Mapping[Key, TrialRow]) -> list[Time]:

@@ -137,7 +137,7 @@ class Sweep:
                     if isinstance(row, MeasurementError) and failures >= _FAILURES:
                         raise row
                     if not (isinstance(row, TrialRow) and row.measured) and self._again(cell):
-                        todo.append(cell)
+                        _put_back(todo, cell)
                     yield self._progress(row, len(todo) + len(running), at_once)
         finally:
             if running:
@@ -232,6 +232,12 @@ class Sweep:
         told = f"{row.message}" if isinstance(row, MeasurementError) else told
         done = len({each.cell for each in found if each.measured})
         return Progress(row=row if isinstance(row, TrialRow) else None, done=done, of=of, left_s=left_s, told=told)
+
+
+def _put_back(todo: deque[Cell], cell: Cell) -> None:
+    """At the end of its block, so that the block is whole before the next begins."""
+    later = (at for at, each in enumerate(todo) if each.repeat > cell.repeat)
+    todo.insert(next(later, len(todo)), cell)
 
 
 def _free_lane(running: Iterable[Order], lanes: int) -> int:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.experiment.compare import most_tries, sample_of, tallies
 from harness.experiment.manifest import PLAN, manifest_of
 from harness.experiment.results import TrialRow
 from harness.experiment.sides import Key, Side, side
+from harness.experiment.tries import most_tries, sample_of, tallies
 from harness.reporting.drawing import ARM, INK, intervals, looks, percent, picture, short
 from harness.reporting.exhibit import Picture, Table
 from harness.reporting.recovery import recovery

@@ -456,3 +456,10 @@ def test_a_cell_has_a_name(place: Opened) -> None:
     cell = Cell(scenario="a", arm=Arm(fixer="command: ./agent --fast", retriever="dense"), repeat=3, seed=7)
     assert cell.key == "a/command: ./agent --fast@dense/3"
     assert cell.arm.slug == "command-.-agent---fast@dense"
+
+
+def test_what_could_not_be_measured_is_run_again_before_the_next_block_begins(place: Opened, lanes: Lanes) -> None:
+    lanes.fate = lambda _: Outcome.INVALID if len(lanes.ran) in {1, 2} else Outcome.HEALED
+    list(Sweep(place=place).run())
+    repeats = [row.cell.rpartition("/")[2] for row in rows(place.folder)]
+    assert repeats == ["1"] * 5 + ["2"] * 3, "three arms, two of them again, then the second block"
