@@ -122,4 +122,5 @@ def _closing(runner: MasterRunner | WorkerRunner) -> Iterator[None]:
         yield
     finally:
         runner.greenlet.kill()
-        (runner.server if isinstance(runner, MasterRunner) else runner.client).close(linger=0)
+        socket = runner.server if isinstance(runner, MasterRunner) else runner.client
+        socket.close(linger=0)  # type: ignore[no-untyped-call]  # Locust's
