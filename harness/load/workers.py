@@ -122,5 +122,5 @@ def _closing(runner: MasterRunner | WorkerRunner) -> Iterator[None]:
         yield
     finally:
         runner.greenlet.kill()
-        socket: Any = runner.server if isinstance(runner, MasterRunner) else runner.client  # without types
-        socket.close(linger=0)
+        socket = runner.server if isinstance(runner, MasterRunner) else runner.client
+        socket.close(linger=0)  # type: ignore[no-untyped-call]  # Locust's

@@ -65,7 +65,7 @@ class LoadSpec(Described):
 
     @model_validator(mode="after")
     def _workers_can_share(self) -> Self:
-        highest = max(self.arrivals.rate, *(stage.rate for stage in self.arrivals.stages), 0.0)
+        highest = max([self.arrivals.rate, *(stage.rate for stage in self.arrivals.stages)])
         if highest > self.workers * _RATE_OF_ONE:
             wanted = math.ceil(highest / _RATE_OF_ONE)
             raise ValueError(f"one worker sends at most {_RATE_OF_ONE} a second: {highest:g} take workers: {wanted}")

@@ -292,4 +292,4 @@ def test_what_is_unknown_is_null_in_json() -> None:
     assert math.isnan(measure(one, "usd").difference.low)
     (told,) = json.loads(compared.as_json([one]))
     assert {each["name"]: each["difference"]["low"] for each in told["others"]}["usd"] is None
-    assert "(- to -)" in compared.text([one])
+    assert "(no interval)" in compared.text([one])
