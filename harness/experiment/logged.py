@@ -75,7 +75,7 @@ def _place(client: MlflowClient, name: str) -> tuple[list[str], str]:
     return [run.info.experiment_id], _KINDS[run.data.tags["kind"]].format(run_id)
 
 
-def _runs(client: MlflowClient, experiments: Sequence[str], where: str) -> Iterator[Run]:
+def _runs(client: MlflowClient, experiments: list[str], where: str) -> Iterator[Run]:
     token: str | None = ""
     while token is not None:
         page = client.search_runs(

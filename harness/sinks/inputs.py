@@ -75,13 +75,13 @@ def _registered(client: MlflowClient, file: str, version: str, text: str) -> Pro
     sha256 = hashlib.sha256(text.encode()).hexdigest()
     alias = f"sha256-{sha256[:_DIGEST]}"
     try:
-        known = client.get_prompt_version_by_alias(name, alias)
+        known: PromptVersion | None = client.get_prompt_version_by_alias(name, alias)
     except MlflowException:  # it has none of that name, or of that alias
         known = None
     if known and known.template == text:
         return known
     tags = {"sha256": sha256, "version": version, "file": file}
-    made = client.register_prompt(name, text, commit_message=f"version {version} of {file}", tags=tags)
+    made: PromptVersion = client.register_prompt(name, text, commit_message=f"version {version} of {file}", tags=tags)
     for thread in threading.enumerate():
         if thread.name.startswith(_LINKING):
             thread.join()  # it writes, too: SQLite takes one at a time, and this process is about to end
