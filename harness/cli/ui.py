@@ -38,5 +38,5 @@ def command(results: Path, port: int) -> None:
         click.echo(f"fixers compared: {page}", err=True)
     words = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
     # in the environment, and on no command line, which anybody on the machine can read: it may hold a password
-    env = {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
+    env = os.environ | {"MLFLOW_BACKEND_STORE_URI": uri}
     os.execve(sys.executable, words, env)  # noqa: S606 - no shell; this process becomes MLflow's

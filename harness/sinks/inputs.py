@@ -76,7 +76,7 @@ def _registered(client: MlflowClient, file: str, version: str, text: str) -> Pro
     alias = f"sha256-{sha256[:_DIGEST]}"
     known: PromptVersion | None
     try:
-        known = client.get_prompt_version_by_alias(name, alias)
+        known: PromptVersion | None = client.get_prompt_version_by_alias(name, alias)
     except MlflowException:  # it has none of that name, or of that alias
         known = None
     if known and known.template == text:
