@@ -38,6 +38,7 @@ COMMANDS = [
     "compare",
     "calibration",
     "nightly",
+    "report",
     "export",
     "validate",
     "resume",
