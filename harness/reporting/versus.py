@@ -57,11 +57,9 @@ def forest(reports: Sequence[Report], *, measure: str = "right") -> Exhibit:
     title, unit = _TITLES.get(measure, (measure, ""))
     if not found:
         return Words(text=f"{title}: no two trials can be compared yet.")
-    seconds = {name.partition(" against ")[2] for name, _ in found}
-    if len(seconds) == 1 and (second := seconds.pop()):
-        title = f"{title}, against {second}"
-        found = [(name.partition(" against ")[0], told) for name, told in found]
-    return _forest(title, found, unit)
+    names, second = _short([name for name, _ in found])
+    title = f"{title}, against {second}" if second else title
+    return _forest(title, [(name, told) for name, (_, told) in zip(names, found, strict=True)], unit)
 
 
 def by_scenario(told: Report) -> Picture:
@@ -78,8 +76,9 @@ def by_scenarios(reports: Sequence[Report]) -> Exhibits:
     cells = {(told.name, each.scenario): each for told in reports for each in told.by_scenario}
     rows = [(name, *(_cell(cells.get((told.name, name))) for told in reports)) for name in scenarios]
     note = "First less second, and n; the intervals hold for all scenarios of a comparison together."
-    head = ("scenario", *(told.name for told in reports))
-    return together([Table(title="Did right, by scenario", head=head, rows=rows, note=note)])
+    names, second = _short([told.name for told in reports])
+    title = f"Did right, by scenario, against {second}" if second else "Did right, by scenario"
+    return together([Table(title=title, head=("scenario", *names), rows=rows, note=note)])
 
 
 def findings(reports: Sequence[Report]) -> Exhibits:
@@ -103,6 +102,14 @@ def table(reports: Sequence[Report], measures: Sequence[str] = ()) -> Table:
     ]
     head = ("", "measure", "difference (95 %)", "", "n")
     return Table(title="Measures", head=head, rows=rows, note="First less second; n counts pairs, or trials.")
+
+
+def _short(names: Sequence[str]) -> tuple[list[str], str]:
+    """Names of comparisons without what they are all held against, and that; empty where there is no such one."""
+    seconds = {name.partition(" against ")[2] for name in names}
+    if len(seconds) > 1 or "" in seconds:
+        return [*names], ""
+    return [name.partition(" against ")[0] for name in names], seconds.pop()
 
 
 def _cell(measure: Measure | None) -> str:
