@@ -14,7 +14,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
+import zmq
 from pydantic import ValidationError
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
@@ -510,6 +512,21 @@ class TestWorkers:
             with pytest.raises(LoadNotFlowing, match=r"worker [123] of 3 ended with code -9"):
                 observed(traffic, 1000)
         assert len(family) == 3 and gone(family)
+
+    def test_a_stranger_at_their_port_changes_nothing(self, flowing: Flowing, tmp_path: Path) -> None:
+        """An app on trial may reach it, and what Locust's master cannot read ends its listener."""
+        with (
+            served(lambda _: Response("ok")) as endpoints,
+            flowing(one_route(workers=2), endpoints) as traffic,
+            zmq.Context() as context,
+            context.socket(zmq.DEALER) as stranger,
+        ):
+            port = Plan.read(tmp_path / "load" / "load-plan.json").port
+            stranger.connect(f"tcp://127.0.0.1:{port}")
+            for message in (["client_ready", "2.47", "stranger"], ["quit", None, "stranger"], ["stats", {}, "no one"]):
+                stranger.send(msgpack.dumps(message))
+            stranger.send(b"no message")
+            assert [window.arrivals for window in observed(traffic, 6)] == [10] * 6
 
     def test_none_outlives_the_master(self, flowing: Flowing, supervisor: Supervisor) -> None:
         with (
