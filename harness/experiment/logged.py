@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import InputError, ServiceUnavailable
-from harness.experiment.results import TrialRow, counted
+from harness.experiment.results import TrialRow
 from harness.model.verdict import Outcome
 from harness.sinks.tracking import quiet, shown
 
@@ -23,7 +23,10 @@ _CURE = "log them again: harness resume FOLDER, or compare their folders"
 
 
 def logged(name: str, where: str, uri: str) -> list[TrialRow]:
-    """The trials that count of an experiment of that name; else of a sweep, or one trial, by its run's name or id.
+    """The trials that have ended of an experiment of that name; else of a sweep, or one trial, by its run's name or id.
+
+    Those of a sweep that were run again are among them: of one scenario and seed, ``sides`` takes the first that was
+    measured, which is how a sweep counts its cells.
 
     ``where`` is MLflow's own filter of runs, such as ``tags.fixer = 'playbook' and params.seed = '7'``; empty: all. See
     https://mlflow.org/docs/latest/ml/search/search-runs/.
@@ -53,7 +56,7 @@ def logged(name: str, where: str, uri: str) -> list[TrialRow]:
     if not runs:
         what = f"{name} has no trial that has ended" + (f" with {where}" if where else "")
         raise InputError(what, cure="harness ui shows what is there")
-    return _counting(runs, name)
+    return _rows(runs, name)
 
 
 def _place(client: MlflowClient, name: str) -> tuple[list[str], str]:
@@ -85,22 +88,13 @@ def _runs(client: MlflowClient, experiments: list[str], where: str) -> Iterator[
         token = page.token or None
 
 
-def _counting(runs: Sequence[Run], name: str) -> list[TrialRow]:
-    """Of each cell of each sweep the trial that counts; of trials that no sweep has run, all."""
+def _rows(runs: Sequence[Run], name: str) -> list[TrialRow]:
     lacking = [(run.info.run_name, lack) for run in runs if (lack := _lack(run))]
     if lacking:
         trial, lack = lacking[0]
         what = f"{len(lacking)} of {len(runs)} trials of {name} were logged by an older harness: {trial} lacks {lack}"
         raise InputError(what, cure=_CURE)
-    sweeps: dict[str, list[TrialRow]] = {}
-    for run in runs:
-        sweeps.setdefault(run.data.tags.get(_PARENT, ""), []).append(_row(run))
-    found = []
-    for rows in sweeps.values():
-        rows.sort(key=lambda row: (row.started_at, row.trial))
-        found += counted([row for row in rows if row.cell])
-        found += [row for row in rows if not row.cell]
-    return found
+    return [_row(run) for run in runs]
 
 
 def _lack(run: Run) -> str:

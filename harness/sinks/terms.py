@@ -45,7 +45,7 @@ TAGS: Mapping[str, str] = {
     "rule": "what decided",
     "reason": "the same in words",
     "cell": "which trial of a sweep it was: scenario/fixer@retriever/repeat; empty: of none",
-    "started_at": "ISO 8601, UTC, to the microsecond",
+    "started_at": "ISO 8601, UTC",
     "prompts": "version and sha256 of each prompt that a proposal answers; its text is the artifact `prompt-N.md`",
 }
 METRICS: Mapping[str, str] = {
