@@ -103,6 +103,11 @@ class Slots:
         run = f"{self.allowed} trials at once" if self.allowed > 1 else "one trial at a time"
         return f"{run}: {self.reason}"
 
+    @property
+    def quiet(self) -> bool:
+        """Whether the machine was quiet before anything ran side by side: else it was not measured at all."""
+        return _voids(self.rounds) < _MOST_VOID
+
     def fits(self, host: Host, hashes: Mapping[str, str]) -> bool:
         """Whether it was found there, and with these scenarios."""
         return self.version == VERSION and self.host == host and dict(self.hashes) == dict(hashes)
@@ -143,17 +148,16 @@ def decided(rounds: Sequence[Round]) -> bool:
     """
     found = shift(rounds)
     too_far = found is not None and found.low >= LIMIT
-    return too_far or any(each.lost for each in rounds) or sum(bool(each.void) for each in rounds) >= _MOST_VOID
+    return too_far or bool(_lost(rounds)) or _voids(rounds) >= _MOST_VOID
 
 
 def concluded(rounds: Sequence[Round], *, asked: int, host: Host, hashes: Mapping[str, str]) -> Slots:
     """More than one slot only where the whole interval of the shift lies under the limit, and no trial was lost."""
     found, allowed = shift(rounds), 1
-    lost = next((each.lost for each in rounds if each.lost), "")
-    void = next((each.void for each in rounds if each.void), "")
+    lost, void = _lost(rounds), next((each.void for each in rounds if each.void), "")
     if lost:
         reason = f"side by side a trial could not be measured: {lost}"
-    elif found is None or sum(bool(each.void) for each in rounds) >= _MOST_VOID:
+    elif found is None or _voids(rounds) >= _MOST_VOID:
         reason = f"too few rounds could be measured: {void or f'{len(rounds)} of them'}"
     elif found.high < LIMIT:
         allowed, reason = asked, f"{found}, which is less than {LIMIT:g}"
@@ -171,6 +175,15 @@ def concluded(rounds: Sequence[Round], *, asked: int, host: Host, hashes: Mappin
         hashes=dict(hashes),
         at=utc_now(),
     )
+
+
+def _lost(rounds: Sequence[Round]) -> str:
+    """Why a trial side by side could not be measured; where the same one could not alone, no neighbour is to blame."""
+    return next((each.lost for each in rounds if each.lost and not each.void), "")
+
+
+def _voids(rounds: Sequence[Round]) -> int:
+    return sum(bool(each.void) for each in rounds)
 
 
 def write(folder: Path, slots: Slots) -> None:

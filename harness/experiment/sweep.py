@@ -104,7 +104,8 @@ class Sweep:
             if slots.decided(rounds):
                 break
         found = slots.concluded(rounds, asked=asked, host=host, hashes=self.place.manifest.hashes)
-        slots.write(self.folder, found)
+        if found.quiet:  # else the next call may find it so
+            slots.write(self.folder, found)
         return found
 
     def _told(self, what: str) -> Progress:

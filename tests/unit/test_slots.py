@@ -122,6 +122,7 @@ def test_the_shift_has_student_s_interval_of_the_logarithms() -> None:
         (rounds([1.0], lost="machine was free: no"), True),
         (rounds([1.0], void="it was not quiet"), False),
         (rounds([1.0, 1.0], void="it was not quiet"), True),
+        (rounds([1.0], void="it was not quiet", lost="machine was free: no"), False),  # nobody knows who it was
     ],
 )
 def test_it_ends_early_only_to_refuse(found: list[Round], over: bool) -> None:
@@ -277,6 +278,16 @@ def test_what_was_measured_is_used_again_and_only_here(place: Opened, lanes: Lan
     assert known
     slots.write(place.folder, replace(known, host=replace(known.host, name="another")))
     assert next(sweep.run()).told.startswith("one trial at a time: slots.json is of another machine")
+    assert next(sweep.run(asked=2)).told.startswith("round 1 of 4")
+
+
+def test_a_machine_that_is_busy_before_is_measured_again_next_time(place: Opened, lanes: Lanes) -> None:
+    lanes.others = lambda _: 0.4
+    sweep = Sweep(place=place, calibration=SHORT)
+    first = next(each.told for each in sweep.run(asked=2) if "at a time" in each.told)
+    assert first.startswith("one trial at a time: too few rounds could be measured: machine was free: no")
+    assert len(of_calibration(lanes)) == 2 * 3
+    assert stored(place.folder) is None
     assert next(sweep.run(asked=2)).told.startswith("round 1 of 4")
 
 
