@@ -74,7 +74,6 @@ def _registered(client: MlflowClient, file: str, version: str, text: str) -> Pro
     name = _PREFIX + _UNFIT.sub("-", file.partition(".")[0])
     sha256 = hashlib.sha256(text.encode()).hexdigest()
     alias = f"sha256-{sha256[:_DIGEST]}"
-    known: PromptVersion | None
     try:
         known: PromptVersion | None = client.get_prompt_version_by_alias(name, alias)
     except MlflowException:  # it has none of that name, or of that alias
