@@ -393,7 +393,7 @@ def test_a_worker_that_joins_meanwhile_is_used(place: Opened, lanes: Lanes, monk
     lanes.before = lambda: together.wait(20)  # broken where the one that joins is not used while another runs
     with machines.machines(None) as there:
         cluster, begin = there._client.cluster, machines.Machines.begin
-        assert there.slots() == 1
+        assert cluster and there.slots() == 1
 
         def joins(machines_: machines.Machines, order: machines.Order) -> Any:  # noqa: ANN401 - a future of Dask
             cluster.scale(2)
