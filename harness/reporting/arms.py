@@ -14,7 +14,7 @@ from harness.experiment.manifest import PLAN, manifest_of
 from harness.experiment.results import TrialRow
 from harness.experiment.sides import Key, Side, side
 from harness.experiment.tries import most_tries, sample_of, tallies
-from harness.reporting.drawing import ARM, INK, intervals, looks, percent, picture, short
+from harness.reporting.drawing import ARM, INK, intervals, label, looks, percent, picture
 from harness.reporting.exhibit import Picture, Table
 from harness.reporting.recovery import recovery
 from harness.stats.intervals import Rate, rate
@@ -80,7 +80,7 @@ def rates(given: Side) -> Picture:
     def draw(figure: Figure, narrow: bool) -> None:
         axes = figure.subplots()
         points = [(each.hits / each.n if each.n else math.nan, each.low, each.high) for each in found.values()]
-        names = [f"{short(name, ARM)}\n{each.hits} of {each.n}" for name, each in found.items()]
+        names = [f"{label(name, ARM)}\n{each.hits} of {each.n}" for name, each in found.items()]
         intervals(axes, names, points, [looks([*found])[name].colour for name in found])
         axes.set_xlim(-0.02, 1.02)
         percent(axes.xaxis)
@@ -129,9 +129,9 @@ def heat_map(given: Side, *, by: str = "scenario") -> Picture:
                 )
         axes.invert_yaxis()
         axes.set_xticks(
-            [x + 0.5 for x in range(len(across))], [short(name, ARM) for name in across], rotation=40, ha="left"
+            [x + 0.5 for x in range(len(across))], [label(name, ARM) for name in across], rotation=40, ha="left"
         )
-        axes.set_yticks([y + 0.5 for y in range(len(down))], [short(name, ARM) for name in down])
+        axes.set_yticks([y + 0.5 for y in range(len(down))], [label(name, ARM) for name in down])
         axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)

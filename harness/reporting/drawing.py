@@ -7,6 +7,7 @@ can tell apart; what they tell is told by shape, line or word as well.
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ def intervals(
 ) -> None:
     """A row each, the first on top: a point (value, low, high) with its interval."""
     for row, ((value, low, high), colour) in enumerate(zip(points, colours, strict=True)):
-        if low == low and high == high:  # NaN where the data cannot tell
+        if not (math.isnan(low) or math.isnan(high)):  # NaN where the data cannot tell
             axes.plot([low, high], [row, row], color=colour, linewidth=2, solid_capstyle="butt")
         axes.plot([value], [row], "o", color=colour, markersize=6, markeredgecolor="white")
     axes.set_yticks(range(len(names)), names)
@@ -121,8 +122,12 @@ def legend_below(figure: Figure, drawn: Sequence[Axes], columns: int) -> None:
 
 
 def short(name: str, letters: int) -> str:
-    """Of a name from outside, as much as a picture has room for."""
     return name if len(name) <= letters else f"{name[: letters - 1]}…"
+
+
+def label(name: str, letters: int) -> str:
+    """Of a name from outside, as much as a picture has room for. A dollar is one, and begins no formula."""
+    return short(name, letters).replace("$", r"\$")
 
 
 def _svg(draw: Draw, narrow: bool, height_in: float) -> bytes:

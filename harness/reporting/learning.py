@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.experiment.results import TrialRow
 from harness.experiment.sides import rows_of
-from harness.reporting.drawing import ARM, FAINT, legend_below, looks, percent, picture, short
+from harness.reporting.drawing import ARM, FAINT, label, legend_below, looks, percent, picture
 from harness.reporting.exhibit import Picture, Table, Words
 from harness.stats.intervals import rate
 
@@ -61,8 +61,8 @@ def curve(found: Sequence[Course]) -> Picture:
             _recoveries(above, each, look.colour, look.mark)
             right = [row.good for row in each.rows]
             shares = [sum(right[:number]) / number for number in range(1, len(right) + 1)]
-            label = short(each.arm, ARM)
-            below.plot(range(1, len(right) + 1), shares, look.line, color=look.colour, marker=look.mark, label=label)
+            name = label(each.arm, ARM)
+            below.plot(range(1, len(right) + 1), shares, look.line, color=look.colour, marker=look.mark, label=name)
         above.set_ylabel("s to recover")
         above.set_ylim(bottom=0)
         below.set(ylim=(-0.03, 1.05), ylabel="right so far", xlabel="trial, in order")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.experiment.results import TrialRow
 from harness.experiment.sides import Key, Side
-from harness.reporting.drawing import ARM, legend_below, looks, percent, picture, short
+from harness.reporting.drawing import ARM, label, legend_below, looks, percent, picture
 from harness.reporting.exhibit import Picture, Table
 from harness.stats.survival import Time, kaplan_meier, restricted_mean, watched_s
 
@@ -42,7 +42,7 @@ def curves(given: Side) -> Picture:
                 where="post",
                 color=look.colour,
                 linestyle=look.line,
-                label=f"{short(name, ARM)} ({len(times[name])})",
+                label=f"{label(name, ARM)} ({len(times[name])})",
             )
             if len(told) <= _SHADED:
                 low, high = ([0.0, *(1 - each for each in ends)] for ends in (curve.high, curve.low))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.model.window import Window
-from harness.reporting.drawing import BLUE, INK, ORANGE, RED, SKY, YELLOW, legend_below, looks, picture, short
+from harness.reporting.drawing import BLUE, INK, ORANGE, RED, SKY, YELLOW, label, legend_below, looks, picture
 from harness.reporting.exhibit import Picture
 from harness.reporting.trial import Story
 
@@ -92,7 +92,7 @@ def _phases(axes: Axes, told: Story, narrow: bool) -> None:
     for row, stretches in enumerate(_by_name(told).values()):
         axes.broken_barh(stretches, (row - 0.35, 0.7), color=_PHASES[row % 2])
     rows = [f"{name} {sum(took for _, took in found):.1f} s" for name, found in _by_name(told).items()]
-    axes.set_yticks(range(len(rows)), [short(row, 22) for row in rows], fontsize=6.5 if narrow else 7.5)
+    axes.set_yticks(range(len(rows)), [label(row, 22) for row in rows], fontsize=6.5 if narrow else 7.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
 

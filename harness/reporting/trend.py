@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.experiment.nights import Watched, nights_in, verdict, watched
 from harness.experiment.sides import side
-from harness.reporting.drawing import BLUE, FAINT, RED, percent, picture
+from harness.reporting.drawing import BLUE, FAINT, RED, label, percent, picture
 from harness.reporting.exhibit import Exhibits, Picture, Table, Words, together
 from harness.stats.intervals import rate
 from harness.stats.sequential import ALARM
@@ -51,7 +51,9 @@ def trend(given: Watched) -> Picture:
         below.set_ylim(top=1.5)
         below.set_ylabel("p, at any time")
         every = max(1, len(given.nights) // (5 if narrow else 12))
-        below.set_xticks([*xs][::every], [night.name for night in given.nights][::every], rotation=40, ha="right")
+        below.set_xticks(
+            [*xs][::every], [label(night.name, 12) for night in given.nights][::every], rotation=40, ha="right"
+        )
 
     note = f"Band: the baseline, 95 %. Under the dashed line it is an alarm, false in at most {ALARM:.0%} of seasons."
     return picture(given.arm, alt, draw, height_in=4.2, note=note)

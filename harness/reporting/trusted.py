@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.experiment.sides import Side
 from harness.experiment.trust import Trust, Whose, advice, trust
-from harness.reporting.drawing import ARM, FAINT, legend_below, looks, percent, picture, short
+from harness.reporting.drawing import ARM, FAINT, label, legend_below, looks, percent, picture
 from harness.reporting.exhibit import Exhibits, Picture, Table, Words, together
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def reliability(found: Sequence[Trust]) -> Picture:
                 axes.plot([part.confidence + nudge] * 2, [part.healed.low, part.healed.high], color=look.colour)
             xs = [part.confidence + nudge for part in each.reliability.bins]
             ys = [part.healed.hits / part.healed.n for part in each.reliability.bins]
-            label = f"{short(each.arm, ARM)} ({each.reliability.n})"
-            axes.plot(xs, ys, look.mark, color=look.colour, markeredgecolor="white", markersize=7, label=label)
+            name = f"{label(each.arm, ARM)} ({each.reliability.n})"
+            axes.plot(xs, ys, look.mark, color=look.colour, markeredgecolor="white", markersize=7, label=name)
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="said beforehand", ylabel="healed")
         percent(axes.xaxis)
         percent(axes.yaxis)
@@ -61,7 +61,7 @@ def risk(found: Sequence[Trust]) -> Picture:
                 look.line,
                 color=look.colour,
                 marker=look.mark,
-                label=short(each.arm, ARM),
+                label=label(each.arm, ARM),
             )
         axes.axhline(1 - found[0].threshold.break_even, color=FAINT, linestyle="--", linewidth=0.8)
         axes.set(xlim=(0, 1.03), ylim=(-0.03, 1.03), xlabel="deployed, the surest first", ylabel="of these not healed")

@@ -10,7 +10,7 @@ from harness.errors import InputError
 from harness.experiment.compare import WORTH, Measure, Report, report
 from harness.experiment.compared import difference_of, notes
 from harness.experiment.sides import Side, versus
-from harness.reporting.drawing import BLUE, FAINT, INK, RED, intervals, percent, picture, short
+from harness.reporting.drawing import BLUE, FAINT, INK, RED, intervals, label, percent, picture
 from harness.reporting.exhibit import Exhibit, Exhibits, Picture, Table, Words, together
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _forest(title: str, rows: Sequence[tuple[str, Measure]], unit: str) -> Pictu
     def draw(figure: Figure, narrow: bool) -> None:
         axes = figure.subplots()
         points = [(each.difference.value, each.difference.low, each.difference.high) for _, each in rows]
-        names = [f"{short(name, 18 if narrow else _NAME)}\n{each.decision}, n = {each.n}" for name, each in rows]
+        names = [f"{label(name, 18 if narrow else _NAME)}\n{each.decision}, n = {each.n}" for name, each in rows]
         intervals(axes, names, points, [_COLOURS[each.decision] for _, each in rows])
         axes.axvline(0, color=INK, linewidth=0.9)
         if unit == "points":

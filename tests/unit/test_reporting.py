@@ -414,3 +414,10 @@ def test_a_notebook_only_calls_and_shows(file: Path) -> None:
 def test_nan_is_no_share() -> None:
     empty = {("pool", 1): row("pool", "a", 1, Outcome.INVALID)}
     assert arms.overview(Side(name="s", arms={"a@lexical": empty})).rows[0][3] == "-, -"
+
+
+def test_dollars_in_a_fixers_name_are_no_formula() -> None:
+    name = r"./a $HOME \frac{ $X"
+    given = Side(name="s", arms={name: trials("a", half).arms["a@lexical"], "b": trials("b", healed).arms["b@lexical"]})
+    for picture in (arms.rates(given), arms.heat_map(given), recovery.curves(given)):
+        drawn(picture)
