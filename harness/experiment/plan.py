@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -42,6 +43,12 @@ def cells(experiment: Experiment, scenarios: Mapping[str, object]) -> list[Cell]
         random.Random(f"{experiment.seed}/{repeat}").shuffle(block)  # noqa: S311 - it guards nothing
         found += block
     return found
+
+
+def put_back(todo: deque[Cell], cell: Cell) -> None:
+    """At the end of its block, so that the block is whole before the next begins."""
+    later = (at for at, each in enumerate(todo) if each.repeat > cell.repeat)
+    todo.insert(next(later, len(todo)), cell)
 
 
 def seed_of(seed: int, scenario: str, repeat: int) -> int:

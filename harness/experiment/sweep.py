@@ -18,7 +18,7 @@ from harness.experiment import slots
 from harness.experiment.interference import Calibration, measured
 from harness.experiment.machines import Done, Machines, Order, bring, machines, unpack
 from harness.experiment.manifest import Opened
-from harness.experiment.plan import Cell, cells
+from harness.experiment.plan import Cell, cells, put_back
 from harness.experiment.results import FILE, TrialRow, append, row_of, rows
 from harness.experiment.resume import ended
 from harness.model.event import TrialEnded
@@ -138,7 +138,7 @@ class Sweep:
                     if isinstance(row, MeasurementError) and failures >= _FAILURES:
                         raise row
                     if not (isinstance(row, TrialRow) and row.measured) and self._again(cell):
-                        _put_back(todo, cell)
+                        put_back(todo, cell)
                     yield self._progress(row, len(todo) + len(running), at_once)
         finally:
             if running:
@@ -233,12 +233,6 @@ class Sweep:
         told = f"{row.message}" if isinstance(row, MeasurementError) else told
         done = len({each.cell for each in found if each.measured})
         return Progress(row=row if isinstance(row, TrialRow) else None, done=done, of=of, left_s=left_s, told=told)
-
-
-def _put_back(todo: deque[Cell], cell: Cell) -> None:
-    """At the end of its block, so that the block is whole before the next begins."""
-    later = (at for at, each in enumerate(todo) if each.repeat > cell.repeat)
-    todo.insert(next(later, len(todo)), cell)
 
 
 def _free_lane(running: Iterable[Order], lanes: int) -> int:
