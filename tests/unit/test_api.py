@@ -10,18 +10,10 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.experiment.lanes import Lane
 from harness.experiment.sweep import Progress
 from harness.model.experiment import Arm, Experiment
 from tests.e2e import tiny
 from tests.lanes import Lanes
-
-
-@pytest.fixture
-def lanes(monkeypatch: pytest.MonkeyPatch) -> Lanes:
-    made = Lanes()
-    monkeypatch.setattr(Lane, "run", lambda lane, scenario, *words: made.run(lane, scenario, *words))
-    return made
 
 
 def test_all_that_is_offered_is_there() -> None:

@@ -10,20 +10,12 @@ from click.testing import CliRunner
 
 from harness.cli.nightly import command
 from harness.errors import InputError
-from harness.experiment.lanes import Lane
 from harness.experiment.nights import text, watched
 from harness.experiment.sides import Side
 from harness.model.verdict import Outcome
 from tests.e2e import tiny
 from tests.lanes import Lanes
 from tests.rows import SEEDS, Outcomes, half, healed, trials
-
-
-@pytest.fixture
-def lanes(monkeypatch: pytest.MonkeyPatch) -> Lanes:
-    made = Lanes()
-    monkeypatch.setattr(Lane, "run", lambda lane, scenario, *words: made.run(lane, scenario, *words))
-    return made
 
 
 def nights(*outcomes: Outcomes) -> list[Side]:

@@ -43,13 +43,6 @@ def experiment(**changes: object) -> Experiment:
 
 
 @pytest.fixture
-def lanes(monkeypatch: pytest.MonkeyPatch) -> Lanes:
-    made = Lanes()
-    monkeypatch.setattr(Lane, "run", lambda lane, scenario, *words: made.run(lane, scenario, *words))
-    return made
-
-
-@pytest.fixture
 def base(tmp_path: Path) -> Path:
     tiny.make(tmp_path / "base")
     (tmp_path / "base" / "kb").mkdir()
