@@ -67,7 +67,8 @@ def overview(given: Side) -> Table:
     head = ("arm", "did right (95 %)", "INVALID", f"pass@{k}, pass^{k}", "time to recover", "fixer's time", "cost")
     note = (
         f"pass@{k}: at least one of {k} tries at an incident is right; pass^{k}: all are. Time to recover is a "
-        "restricted mean: what never recovered counts with the time for which it was watched."
+        "restricted mean: what never recovered counts with the time for which it was watched; its interval takes all "
+        "trials as one sample, whatever their scenario."
     )
     return Table(title="Arm by arm", head=head, rows=rows, note=note)
 
