@@ -28,8 +28,9 @@ known good patch (the ceiling). Made on one machine with two processors, trials 
 make results
 ```
 
-Seed {seed}, {repeats} of {wanted} repeats begun, {measured} trials measured of {tried}, judge {judge}, harness
-{commits}, {begun} to {ended} UTC. `docs/results.yml` is the experiment, `docs/results.jsonl` has a row for each trial.
+Seed {seed}, {repeats} of {wanted} repeats begun, {measured} trials measured in {hours:.1f} hours, judge {judge},
+harness {commits}, {begun} to {ended} UTC. `docs/results.yml` is the experiment, `docs/results.jsonl` has a row for each
+trial.
 
 These fixers and past incidents were written by the same people as the scenarios: the tables show that the harness tells
 good from bad, and what retrieval adds to a fixer that can do nothing else. They say nothing about models.
@@ -63,6 +64,8 @@ The playbook with each retriever against the playbook without.
 {noise}
 ## INVALID
 
+{lost} of {tried} trials could not be measured{again}
+
 {invalid}"""
 
 
@@ -82,12 +85,16 @@ def page(sweep: Path, told: Side, alt: str) -> str:
     manifest, found = manifest_of(sweep), rows(sweep)
     (fixer,) = recall.fixers(told)
     chosen = recall.only(told, fixer)
+    lost, left = ([row for row in of if not row.measured] for of in (found, counted(found)))
     return _PAGE.format(
         seed=manifest.experiment.seed,
         repeats=max(int(row.cell.rpartition("/")[2]) for row in found),
         wanted=manifest.experiment.repeats,
         measured=sum(row.measured for row in counted(found)),
         tried=len(found),
+        hours=sum(row.wall_s for row in found) / 3600,
+        lost=len(lost),
+        again=f"; {len(lost) - len(left)} of them were run again, and count no more." if len(lost) > len(left) else ".",
         judge=manifest.judge,
         commits=", ".join(sorted({row.commit[:12] for row in found})),
         begun=min(row.started_at for row in found)[:16].replace("T", " "),

@@ -95,3 +95,8 @@ class ProposalFailed(FixerError):
     def __init__(self, message: str, *, cure: str = "", cost: object = None) -> None:
         super().__init__(message, cure=cure)
         self.cost = cost
+
+
+def install(extra: str) -> str:
+    """The cure for a missing package. From the checkout, as elsewhere that name is nobody's, or a stranger's."""
+    return f"pip install -e '.[{extra}]' in the checkout of CreamAndOnion"

@@ -27,7 +27,8 @@ COPY scenarios scenarios
 COPY kb kb
 COPY target_app target_app
 COPY mock_api mock_api
-RUN mkdir results && chown 10001:10001 results
+# a volume gets the owner of what it is mounted on: trials' folders, and what MLflow keeps of them
+RUN mkdir results /mlflow && chown 10001:10001 results /mlflow
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/work PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 EXPOSE 5000 5002

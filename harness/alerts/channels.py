@@ -10,7 +10,7 @@ from harness.alerts.alert import Alert
 from harness.alerts.delivery import Channel
 from harness.alerts.pagerduty import PagerDutyChannel
 from harness.alerts.slack import SlackChannel
-from harness.errors import InputError
+from harness.errors import InputError, install
 from harness.settings import secret
 
 SLACK, PAGERDUTY, PAGERDUTY_URL, PAGE = (
@@ -35,7 +35,7 @@ def channels(environ: Mapping[str, str] = os.environ) -> list[Channel]:
             url = environ.get("PAGERDUTY_URL")
             found.append(PagerDutyChannel(key, url=_address(PAGERDUTY_URL, url) if url else None))
     except ImportError as error:
-        raise InputError(f"{error.name} is not installed", cure="pip install 'creamandonion[alerts]'") from None
+        raise InputError(f"{error.name} is not installed", cure=install("alerts")) from None
     return found
 
 

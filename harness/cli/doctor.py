@@ -30,7 +30,7 @@ def command() -> None:
     settings, missing = Settings.read(), 0
     rows = [("python", platform.python_version(), ""), ("processors", str(os.cpu_count()), "")]
     rows.append(("git", shutil.which("git") or "", "install git, e.g. apt-get install git"))
-    rows += [(name, _version(name), f"pip install {name}, or make install") for name in _PACKAGES]
+    rows += [(name, _version(name), f"pip install {name}, or make clean and make run") for name in _PACKAGES]
     rows.append(("PostgreSQL", "DATABASE_URL" if settings.database_url else "embedded", ""))
     rows.append(("Redis", "REDIS_URL" if settings.redis_url else "embedded Valkey", ""))
     rows.append(("default fixer", "gemini" if settings.has_gemini_key else "playbook (no GEMINI_API_KEY)", ""))

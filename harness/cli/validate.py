@@ -73,21 +73,23 @@ def _proven(files: list[Path], proof: Path, results: Path, counts: dict[str, int
     """Whether nothing came out as it must not."""
     # imported here: they bring fixers and services, and a check of files is to start in a blink
     from harness.experiment import matrix  # noqa: PLC0415
+    from harness.experiment.arms import Arms  # noqa: PLC0415
     from harness.experiment.prove import Plan, counted, prove  # noqa: PLC0415
     from harness.sinks.journal import write_atomically  # noqa: PLC0415
 
     proven = [load_scenario(file) for file in files]
-    plan, failure = Plan(results=results, proof=proof, **counts), None
+    arms, plan, failure = Arms(), Plan(results=results, proof=proof, **counts), None
     try:
-        for row in prove(proven, plan, lambda text: click.echo(text, err=True)):
+        for row in prove(proven, arms, plan, lambda text: click.echo(text, err=True)):
             mark = "ok   " if row.as_it_must else "WRONG" if row.measured else "void "
             click.echo(f"{mark} {row.scenario} {row.arm}: {row.outcome} by {row.rule} ({row.how}, {row.seconds:g} s)")
     except MeasurementError as error:
         failure = error
-    click.echo("Summing up: all wrong fixes are read once more ...", err=True)
     siblings = sorted({loaded.file.parent.resolve() for loaded in proven})
     every = [load_scenario(each) for folder in siblings for each in scenario_files((), folder)]
-    told, older = counted(every, proof)
+    if beside := len(every) - len(proven):
+        click.echo(f"The page tells of {beside} more scenarios: reading their wrong fixes ...", err=True)
+    told, older = counted(every, arms, proof)
     write_atomically(proof.with_suffix(".md"), matrix.page(told, older).encode())
     names = {loaded.spec.metadata.name for loaded in proven}
     asked = [row for row in told if row.scenario in names]

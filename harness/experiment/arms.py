@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
+from pathlib import Path
 from typing import Literal
 
 from harness.catalogue import CHEAT, cheats, choose_fixer
@@ -38,6 +39,19 @@ class Arm:
         now = self.refusal
         same = row.how == "live" or (now is not None and (row.how, row.rule) == (now.how, now.rule))
         return row.arm == self.name and row.patch == self.patch and same
+
+
+class Arms:
+    """Who is tried on one scenario after the other; the wrong fixes of each, which takes seconds, are read once."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, list[Arm]] = {}
+
+    def of(self, loaded: LoadedScenario) -> list[Arm]:
+        where = loaded.file.resolve()
+        if where not in self._read:
+            self._read[where] = arms(loaded)
+        return self._read[where]
 
 
 def arms(loaded: LoadedScenario) -> list[Arm]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 from harness.errors import MeasurementError
+from harness.experiment import slots
 from harness.experiment.lanes import Lane, lanes
 from harness.experiment.plan import seed_of
-from harness.experiment.slots import Round, Way
+from harness.experiment.slots import Kept, Round, Slots, Way, keep, rounds_kept, this_host
 from harness.loading import LoadedScenario
 from harness.model.faults import DefectFault
 from harness.model.scenario import Scenario
@@ -22,6 +23,7 @@ from harness.sinks.journal import WINDOWS, read_story
 from harness.trial.criteria import baseline_held, load_was_honest, machine_was_free
 from harness.trial.facts import Facts, gathered
 
+_FOLDER = "calibration"  # in the sweep's
 _LOOK_S = 0.1
 _TAIL_S = 5.0  # for which a stretched trial's outage is watched: its baseline is over by then
 
@@ -52,21 +54,69 @@ class _Stand:
     token: str
 
 
+def trials_at_once(
+    folder: Path, scenarios: Sequence[LoadedScenario], seed: int, asked: int | None, how: Calibration
+) -> Generator[str, None, int]:
+    """How many trials of the sweep in ``folder`` run side by side on this machine. Yields what is to be told meanwhile.
+
+    One, unless more are ``asked`` for and it was measured, here and with these scenarios, that they leave one another
+    alone. None is asked: as was found, or was being measured, before.
+    """
+    host, hashes, known = this_host(), _hashes(scenarios), slots.stored(folder)
+    here = known if known and known.fits(host, hashes) else None
+    if asked is None and here is None:
+        asked = slots.asked_before(folder / _FOLDER, host=host, hashes=hashes)
+    if here is None or asked not in {None, here.asked}:
+        if known and asked is None:
+            told = f"{slots.FILE} is of another machine, or of other scenarios; to measure anew: --slots {known.asked}"
+            yield f"one trial at a time: {told}"
+        if asked is None or asked == 1:
+            return 1
+        here = yield from _calibrated(folder, scenarios, seed, asked, how)
+    yield str(here)
+    return here.allowed
+
+
+def _calibrated(
+    folder: Path, scenarios: Sequence[LoadedScenario], seed: int, asked: int, how: Calibration
+) -> Generator[str, None, Slots]:
+    rounds: list[Round] = []
+    for each in measured(scenarios, folder / _FOLDER, asked, seed, how):
+        rounds.append(each)
+        yield f"round {len(rounds)} of {how.rounds}: {each}"
+        if slots.decided(rounds):
+            break
+    found = slots.concluded(rounds, asked=asked, host=this_host(), hashes=_hashes(scenarios))
+    if found.quiet:  # else the next call may find it so
+        slots.write(folder, found)
+    slots.forget(folder / _FOLDER)
+    return found
+
+
 def measured(
     scenarios: Sequence[LoadedScenario], folder: Path, count: int, seed: int, how: Calibration
 ) -> Iterator[Round]:
     """Round after round, as they end: one trial alone, and ``count`` side by side, in an order that alternates.
+
+    Each is kept in ``folder``. Those of a calibration that was cut short come first, and are not measured again.
 
     Of the scenarios each is measured in turn, beside the next one. The fixer does nothing. Both trials of a round that
     are compared have the same seed: the same arrivals. They keep the scenario's load, app and SLOs; their baseline is
     longer. The neighbours are the scenario as it is. They begin once the measured one is under load, so that their
     start falls into its baseline, and their fault too.
     """
+    host, hashes = this_host(), _hashes(scenarios)
+    before = rounds_kept(folder, asked=count, host=host, hashes=hashes)
+    yield from before
+    if len(before) >= how.rounds:
+        return
     with lanes(folder, count) as (free, pool):
         stand = _Stand(folder=folder, lanes=tuple(free), pool=pool, token=secrets.token_hex(3))
-        for number in range(1, how.rounds + 1):
+        for number in range(len(before) + 1, how.rounds + 1):
             one, other = scenarios[(number - 1) % len(scenarios)], scenarios[number % len(scenarios)]
-            yield _round(stand, number, one, other, seed, how)
+            made = _round(stand, number, one, other, seed, how)
+            keep(folder, Kept(asked=count, host=host, hashes=hashes, round=made))
+            yield made
 
 
 def _round(
@@ -141,6 +191,10 @@ def _p95_ms(facts: Facts, warmup_s: float) -> float | None:
     windows = [window for window in facts.windows if first_s <= window.start_s < end_s]
     logs = [math.log(route.p95_ms) for window in windows for route in window.routes.values() if route.p95_ms]
     return math.exp(fmean(logs)) if logs else None
+
+
+def _hashes(scenarios: Sequence[LoadedScenario]) -> dict[str, str]:
+    return {each.spec.metadata.name: each.hash for each in scenarios}
 
 
 def stretched(loaded: LoadedScenario, hold_s: float) -> str:

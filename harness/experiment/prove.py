@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.catalogue import CHEAT
 from harness.errors import MeasurementError
-from harness.experiment.arms import Arm, arms, now, present
+from harness.experiment.arms import Arm, Arms, now, present
 from harness.experiment.lanes import Lane, side_by_side
 from harness.experiment.proof import REFERENCE, Row, append, rows
 from harness.experiment.rejudge import rejudge
@@ -50,7 +50,7 @@ class _Trial:
         return f"{self.loaded.spec.metadata.name}: {self.arm.name}"
 
 
-def prove(scenarios: Sequence[LoadedScenario], plan: Plan, tell: Callable[[str], None]) -> Iterator[Row]:
+def prove(scenarios: Sequence[LoadedScenario], arms: Arms, plan: Plan, tell: Callable[[str], None]) -> Iterator[Row]:
     """Run what the proof still lacks, each row appended as it comes. What an older judge saw is judged again first.
 
     MeasurementError, once all else is done, where a trial gave no verdict, or an arm can hardly ever be measured here.
@@ -58,7 +58,7 @@ def prove(scenarios: Sequence[LoadedScenario], plan: Plan, tell: Callable[[str],
     trials: deque[_Trial] = deque()
     for loaded in scenarios:
         tell(f"{loaded.spec.metadata.name}: reading its wrong fixes ...")
-        tried = arms(loaded)
+        tried = arms.of(loaded)
         for row in _judged_again(loaded, rows(plan.proof), plan.results):
             append(plan.proof, row)
             yield row
@@ -75,10 +75,10 @@ def prove(scenarios: Sequence[LoadedScenario], plan: Plan, tell: Callable[[str],
         yield row
 
 
-def counted(scenarios: Sequence[LoadedScenario], proof: Path) -> tuple[list[Row], int]:
+def counted(scenarios: Sequence[LoadedScenario], arms: Arms, proof: Path) -> tuple[list[Row], int]:
     """The rows of the file that count for these scenarios as they are now, and how many do not."""
     everything = rows(proof)
-    found = [row for loaded in scenarios for row in present(loaded, arms(loaded), everything)]
+    found = [row for loaded in scenarios for row in present(loaded, arms.of(loaded), everything)]
     return found, len(everything) - len(found)
 
 

@@ -7,7 +7,7 @@ import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -15,11 +15,13 @@ import psutil
 from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import InputError
+from harness.experiment.lines import append_row, read_rows
 from harness.identity import utc_now
 from harness.sinks.journal import write_atomically
 
 FILE = "slots.json"  # in the sweep's folder
-VERSION = 1  # of the file's shape, and of the way it was measured
+_ROUNDS = "rounds.jsonl"  # in the calibration's, until it has come to an end
+VERSION = 1  # of the files' shape, and of the way it was measured
 LIMIT = 1.05  # p95 side by side, in times of p95 alone
 _LEAST = 3  # rounds: fewer say nothing of their own spread
 _MOST_VOID = 2  # rounds: a machine that is not quiet before anything runs side by side
@@ -113,7 +115,18 @@ class Slots:
         return self.version == VERSION and self.host == host and dict(self.hashes) == dict(hashes)
 
 
-_SLOTS = TypeAdapter(Slots)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A round of a calibration that is under way, and what it is of."""
+
+    asked: int
+    host: Host
+    hashes: Mapping[str, str]
+    round: Round
+    version: int = VERSION
+
+
+_SLOTS, _KEPT = TypeAdapter(Slots), TypeAdapter(Kept)
 
 
 def this_host() -> Host:
@@ -184,6 +197,31 @@ def _lost(rounds: Sequence[Round]) -> str:
 
 def _voids(rounds: Sequence[Round]) -> int:
     return sum(bool(each.void) for each in rounds)
+
+
+def keep(folder: Path, kept: Kept) -> None:
+    """On disk when it returns: a crash costs one round, and nobody gets to begin anew until the rounds please."""
+    append_row(folder / _ROUNDS, asdict(kept))
+
+
+def rounds_kept(folder: Path, *, asked: int, host: Host, hashes: Mapping[str, str]) -> list[Round]:
+    """Of a calibration of the same that was cut short, in order."""
+    return [each.round for each in _kept(folder, host, hashes) if each.asked == asked]
+
+
+def asked_before(folder: Path, *, host: Host, hashes: Mapping[str, str]) -> int | None:
+    """For how many trials at once a calibration was begun last, and cut short; None: for none."""
+    return next((each.asked for each in reversed(_kept(folder, host, hashes))), None)
+
+
+def _kept(folder: Path, host: Host, hashes: Mapping[str, str]) -> list[Kept]:
+    found, wanted = read_rows(folder / _ROUNDS, _KEPT, "a calibration"), (host, dict(hashes), VERSION)
+    return [each for each in found if (each.host, dict(each.hashes), each.version) == wanted]
+
+
+def forget(folder: Path) -> None:
+    """The rounds of a calibration that has come to an end."""
+    (folder / _ROUNDS).unlink(missing_ok=True)
 
 
 def write(folder: Path, slots: Slots) -> None:

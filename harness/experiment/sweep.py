@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.catalogue import choose_fixer
 from harness.errors import HarnessError, InputError, MeasurementError
-from harness.experiment import slots
-from harness.experiment.interference import Calibration, measured
+from harness.experiment.interference import Calibration, trials_at_once
 from harness.experiment.machines import Done, Machines, Order, bring, machines, unpack
 from harness.experiment.manifest import Opened
 from harness.experiment.plan import Cell, cells, put_back
@@ -67,7 +66,8 @@ class Sweep:
         """Runs what is missing. InputError, MeasurementError. Ctrl-C ends the trials that run; the next call goes on.
 
         Trials that a crash has left are judged first, by their journals. ``asked``: so many side by side on this
-        machine, if they leave one another alone; None: as was found before. A scheduler knows its own slots.
+        machine, if they leave one another alone; None: as was found, or was being measured, before. A scheduler knows
+        its own slots.
         """
         if scheduler is None:
             self._require_arms()
@@ -80,36 +80,15 @@ class Sweep:
             yield from self._run(there, beside)
 
     def _beside(self, asked: int | None) -> Generator[Progress, None, int]:
-        """How many trials run side by side. Measured where nobody has, here and with these scenarios."""
-        host, known = slots.this_host(), slots.stored(self.folder)
-        here = known if known and known.fits(host, self.place.manifest.hashes) else None
-        if here is None or asked not in {None, here.asked}:
-            if known and asked is None:
-                told = (
-                    f"{slots.FILE} is of another machine, or of other scenarios; to measure anew: --slots {known.asked}"
-                )
-                yield self._told(f"one trial at a time: {told}")
-            if asked is None or asked == 1:
-                return 1
-            here = yield from self._calibrated(asked, host)
-        yield self._told(str(here))
-        return here.allowed
-
-    def _calibrated(self, asked: int, host: slots.Host) -> Generator[Progress, None, slots.Slots]:
-        rounds: list[slots.Round] = []
-        where, seed = self.folder / "calibration", self.place.manifest.experiment.seed
-        for each in measured([*self.place.scenarios.values()], where, asked, seed, self.calibration):
-            rounds.append(each)
-            yield self._told(f"round {len(rounds)} of {self.calibration.rounds}: {each}")
-            if slots.decided(rounds):
-                break
-        found = slots.concluded(rounds, asked=asked, host=host, hashes=self.place.manifest.hashes)
-        if found.quiet:  # else the next call may find it so
-            slots.write(self.folder, found)
-        return found
-
-    def _told(self, what: str) -> Progress:
-        return self._progress(None, len(self.missing()), 1, told=what)
+        """How many trials run side by side."""
+        scenarios, seed = [*self.place.scenarios.values()], self.place.manifest.experiment.seed
+        found = trials_at_once(self.folder, scenarios, seed, asked, self.calibration)
+        while True:
+            try:
+                told = next(found)
+            except StopIteration as end:
+                return int(end.value)
+            yield self._progress(None, len(self.missing()), 1, told=told)
 
     def _require_arms(self) -> None:
         """InputError, before anything is begun, where an arm cannot run here: for its name, a key, a reference."""

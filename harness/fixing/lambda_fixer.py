@@ -16,7 +16,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from harness.errors import InputError, ProposalFailed
+from harness.errors import InputError, ProposalFailed, install
 from harness.fixing.errand import MAX_SECONDS, Errand, read_answer
 from harness.fixing.retries import RETRIED_CODES, Response, Retries, Setback, asked_s
 from harness.model.fix import Attempt, Fix
@@ -193,7 +193,7 @@ def _session(function: str) -> tuple[Any, frozenset[str]]:
         import boto3  # noqa: PLC0415 - optional, and half a second to import
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
     except ImportError as error:
-        raise InputError("Lambda needs boto3", cure="pip install creamandonion[aws]") from error
+        raise InputError("Lambda needs boto3", cure=install("aws")) from error
     arn = _ARN.fullmatch(function)
     try:
         session = boto3.Session(region_name=arn["region"] if arn else os.environ.get("AWS_REGION") or None)

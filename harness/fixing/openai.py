@@ -18,7 +18,7 @@ from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from harness.errors import InputError
+from harness.errors import InputError, install
 from harness.fixing import reply
 from harness.fixing.address import host, is_loopback, key
 from harness.fixing.consultation import Consultation, Provider, Usage, answered
@@ -100,7 +100,7 @@ class OpenAIFixer:
                 f"{self._host} needs an API key", cure="set OPENAI_API_KEY, or OPENAI_BASE_URL to a local server"
             )
         if importlib.util.find_spec("openai") is None:
-            raise InputError("the package openai is not installed", cure="pip install creamandonion[openai]")
+            raise InputError("the package openai is not installed", cure=install("openai"))
 
     @property
     def template(self) -> tuple[str, str]:

@@ -15,6 +15,7 @@ import harness
 from harness.errors import InputError, LoadNotFlowing
 from harness.load.plan import Plan
 from harness.load.samples import Samples
+from harness.load.schedule import offsets
 from harness.model.scenario import LoadSpec
 from harness.model.source import Endpoints
 from harness.model.window import Window
@@ -24,6 +25,7 @@ from harness.services.supervisor import Child, Supervisor
 
 _READY_S = 30.0
 _POLL_S = 0.01
+_HANGS_S = 10.0  # late is what is sent after all, and what its lag tells of; after so long it is not believed to come
 
 
 class LocustLoad:
@@ -109,6 +111,7 @@ class LocustLoad:
             origin=self._origin,
             thresholds_ms=self._thresholds_ms,
             routes=[route.name for route in self._spec.routes] or list(self._thresholds_ms),
+            expected=() if self._locustfile else offsets(self._spec.arrivals, self._seed),
         )
 
 
@@ -122,6 +125,7 @@ class LocustTraffic:
         self._origin = origin
         self._waiting: deque[Window] = deque()
         self._stopped_at_s: float | None = None
+        self._overdue_s = 0.0  # as of the last reading
 
     def observe(self, wait_s: float) -> Window | None:
         """The next decided window; None when there is none after ``wait_s``. LoadNotFlowing when the load has ended."""
@@ -158,6 +162,7 @@ class LocustTraffic:
             return self._stopped_at_s
         now_s = time.monotonic() - self._origin
         self._samples.feed(self._file.read())
+        self._overdue_s = self._samples.overdue_s(now_s)
         return now_s
 
     def _require_sound(self) -> None:
@@ -170,4 +175,9 @@ class LocustTraffic:
             raise LoadNotFlowing(
                 f"{self._samples.garbage} lines of the generator cannot be understood: what happened is not known",
                 cure="let nobody else write to samples.jsonl; a locustfile may print, but not there",
+            )
+        if self._overdue_s > _HANGS_S:
+            raise LoadNotFlowing(
+                f"the load generator has not sent what was due {self._overdue_s:.1f} s ago: a process of it hangs",
+                cure=f"its log is {self._child.log}; was it stopped, or is the machine out of memory?",
             )

@@ -40,10 +40,17 @@ class Samples:
 
     ``routes`` are listed in every window, with zeros where nobody came. ``origin`` is the monotonic time at which the
     trial began; times are given and returned in seconds since then. A route without a threshold is never slow.
+    ``expected`` are the arrivals of the schedule, (seconds since the load began, number), in order, if there is one.
     """
 
     def __init__(
-        self, *, window_s: float, origin: float, thresholds_ms: Mapping[str, float], routes: Iterable[str] = ()
+        self,
+        *,
+        window_s: float,
+        origin: float,
+        thresholds_ms: Mapping[str, float],
+        routes: Iterable[str] = (),
+        expected: Iterable[tuple[float, int]] = (),
     ) -> None:
         self.garbage = 0  # lines that could not be understood
         self.settle_s = max(thresholds_ms.values(), default=0.0) / 1000 + _SETTLE_MARGIN_S
@@ -52,6 +59,9 @@ class Samples:
         self._origin = origin
         self._limits_s = {route: limit / 1000 for route, limit in thresholds_ms.items()}
         self._routes = dict.fromkeys(routes)
+        self._expected = iter(expected)
+        self._next = next(self._expected, None)  # of the expected, the first that has not come
+        self._came: set[int] = set()  # the numbers of those that have, from that one on
         self._rest = b""
         self._open: dict[int, _Arrival] = {}
         self._windows: defaultdict[int, list[_Arrival]] = defaultdict(list)
@@ -81,6 +91,15 @@ class Samples:
         """All windows decided by ``now_s``, from the first, with what has become of their requests since."""
         return tuple(self._window(index, now_s) for index in range(self._decidable(now_s)))
 
+    def overdue_s(self, now_s: float) -> float:
+        """For how long the first of the expected arrivals that has not come has been due; 0.0 where none is."""
+        while self._next and self._next[1] in self._came:
+            self._came.remove(self._next[1])
+            self._next = next(self._expected, None)
+        if self._next is None or self.start_s is None:
+            return 0.0
+        return max(0.0, now_s - self.start_s - self._next[0])
+
     def _take(self, line: dict[str, object]) -> None:
         match line["k"]:
             case "sent" | "dropped" as kind:
@@ -106,6 +125,8 @@ class Samples:
         if not dropped:
             self._open[number] = arrival
         self._routes.setdefault(route)
+        if self._next:
+            self._came.add(number)
         index = max(0, math.floor((due_s - self.start_s) / self._window_s))
         self._windows[index].append(arrival)
         self._lags_s[index].append(lag_s)

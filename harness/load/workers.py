@@ -9,7 +9,8 @@ master would hand out closed-loop users; here each worker knows its share of the
 Every arrival is due from the one origin, and every worker appends its lines to the one file, both of which bind them to
 one machine: CLOCK_MONOTONIC is that machine's, and so is the file. A line is one write at the end of the file, so none
 gets into another. After ``begin`` nothing rests on a message: whoever else reaches the port, as an app on trial may,
-changes nothing. When a worker ends, all ends: what the others send is not the load that was told.
+changes nothing. When a worker ends, all ends: what the others send is not the load that was told. One that hangs is
+told by the arrivals that do not come (generator.py).
 """
 
 from __future__ import annotations

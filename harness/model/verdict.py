@@ -113,5 +113,5 @@ class Verdict:
     confidence: float | None = None  # the fixer's, of the last fix that went live, else of the last proposal
     retriever_confidence: float | None = None  # of the same attempt
     combined_confidence: float | None = None
-    error_budget_burned: float = 0.0  # bad arrivals from injection on, over what the objective allows in that time
+    error_budget_burned: float = 0.0  # times as fast as allowed: the worst objective's, from injection on
     cost: Cost = field(default_factory=Cost)

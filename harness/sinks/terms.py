@@ -62,7 +62,7 @@ METRICS: Mapping[str, str] = {
     "time_to_confirm_s": "the same, to the end of the last of them",
     "censored": "1 where it never recovered, else 0",
     "censored_s": "then: for how many seconds it was watched",
-    "error_budget_burned": "bad arrivals from the fault on, over what the objective allows in that time",
+    "error_budget_burned": "how many times faster than allowed the worst objective burned its budget since the fault",
     "cohens_h": "effect of the fault on the share of bad arrivals, 0 to pi",
     "tokens_in": "of all requests to a model",
     "tokens_out": "the same",

@@ -744,7 +744,7 @@ def test_a_missing_sdk_is_told(tmp_path: Path) -> None:
     )
     env = {"PATH": os.environ["PATH"], "BACKBOARD_API_KEY": KEY}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert "pip install creamandonion[backboard]" in done.stderr
+    assert "pip install -e '.[backboard]'" in done.stderr
 
 
 def test_the_stand_in_can_be_started_by_hand() -> None:

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import signal
 import socketserver
 import sys
 import threading
@@ -22,6 +23,7 @@ from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
 from harness.errors import InputError, LoadNotFlowing
+from harness.load import generator
 from harness.load.generator import LocustLoad, LocustTraffic
 from harness.load.memory import MemoryLoad, Quality
 from harness.load.plan import Plan
@@ -512,6 +514,24 @@ class TestWorkers:
             with pytest.raises(LoadNotFlowing, match=r"worker [123] of 3 ended with code -9"):
                 observed(traffic, 1000)
         assert len(family) == 3 and gone(family)
+
+    @pytest.mark.parametrize("workers", [1, 3])
+    def test_one_that_hangs_ends_the_load(
+        self, flowing: Flowing, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, workers: int
+    ) -> None:
+        """Others go on, and their windows look well: but it is not the load that was told."""
+        monkeypatch.setattr(generator, "_HANGS_S", 2.0)
+        with (
+            served(lambda _: Response("ok")) as endpoints,
+            flowing(one_route(workers=workers), endpoints) as traffic,
+        ):
+            observed(traffic, 1)
+            (load,) = supervisor.children
+            family = descendants(load.pid)
+            os.kill(family[1].pid if workers > 1 else load.pid, signal.SIGSTOP)
+            with pytest.raises(LoadNotFlowing, match=r"not sent what was due 2\.\d s ago: a process of it hangs"):
+                observed(traffic, 1000)
+        assert not load.running() and gone(family)
 
     def test_a_stranger_at_their_port_changes_nothing(self, flowing: Flowing, tmp_path: Path) -> None:
         """An app on trial may reach it, and what Locust's master cannot read ends its listener."""

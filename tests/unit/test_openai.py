@@ -276,7 +276,7 @@ def test_without_the_sdk_the_extra_is_named() -> None:
         "from harness.errors import InputError\n"
         "from harness.fixing.openai import OpenAIFixer\n"
         "try:\n    OpenAIFixer(model='m', base_url='http://127.0.0.1:1/v1')\n"
-        "except InputError as error:\n    sys.exit('creamandonion[openai]' not in error.cure)\n"
+        "except InputError as error:\n    sys.exit(\"'.[openai]'\" not in error.cure)\n"
         "sys.exit(3)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, env={**os.environ}).returncode == 0

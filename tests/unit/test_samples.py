@@ -51,6 +51,20 @@ def test_a_window_waits_for_the_largest_threshold_and_no_longer() -> None:
     assert [window.index for window in made.decided(decided_at + 0.001)] == [0]
 
 
+def test_what_was_expected_and_has_not_come_is_overdue() -> None:
+    """One of two workers hangs: the other's arrivals do not hide it."""
+    made = Samples(window_s=1.0, origin=ORIGIN, thresholds_ms={}, expected=((0.5 * n, n) for n in range(1000)))
+    assert made.overdue_s(50.0) == 0.0  # nothing is due of a load that has not begun
+    made.feed(line(k="ready", at=BEGAN))
+    assert made.overdue_s(2.0) == 0.0
+    made.feed(b"".join(sent(number, 0.5 * number) for number in (1, 0, 2, 4, 6, 8)))
+    assert made.overdue_s(2.0 + 1.5) == 0.0
+    assert made.overdue_s(2.0 + 4.5) == pytest.approx(3.0)
+    made.feed(line(k="dropped", n=3, route="browse", due=BEGAN + 1.5, lag=0.0) + sent(5, 2.5) + sent(7, 3.5))
+    assert made.overdue_s(2.0 + 4.5) == 0.0  # it was only late
+    assert samples().overdue_s(1e6) == 0.0  # where no schedule is known, nothing is expected
+
+
 def test_windows_come_once_in_order_and_none_is_left_out() -> None:
     made = samples(browse=300)
     made.feed(sent(0, 3.5) + done(0, 3.6))

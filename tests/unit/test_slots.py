@@ -284,6 +284,37 @@ def test_a_machine_that_is_busy_before_is_measured_again_next_time(place: Opened
     assert next(sweep.run(asked=2)).told.startswith("round 1 of 4")
 
 
+@pytest.mark.parametrize("asked", [None, 2])
+def test_a_calibration_that_was_cut_short_goes_on(place: Opened, lanes: Lanes, asked: int | None) -> None:
+    """What is to be measured is known without being said again, as to ``harness resume``."""
+    sweep = Sweep(place=place, calibration=SHORT)
+    begun_ = sweep.run(asked=2)
+    before = [next(begun_).told, next(begun_).told]
+    begun_.close()  # type: ignore[attr-defined]  # a generator
+    assert before[1].startswith("round 2 of 4") and len(of_calibration(lanes)) == 2 * 3
+    found = told(list(sweep.run(asked=asked)))
+    assert found[:2] == before and len(of_calibration(lanes)) == 4 * 3
+    assert found[-1].startswith("2 trials at once") and "n 4" in found[-1]
+    assert not (place.folder / "calibration" / "rounds.jsonl").exists()
+
+
+def test_it_is_not_begun_anew_until_it_pleases(place: Opened, lanes: Lanes) -> None:
+    """Rounds that were bad stay, whatever comes later."""
+    sweep = Sweep(place=place, calibration=SHORT)
+    lanes.others = lambda asked: 0.3 if asked["--id"].endswith("beside-1") else 0.0
+    next(sweep.run(asked=2))
+    lanes.others = lambda _: 0.0
+    assert told(list(sweep.run(asked=2)))[-1].startswith("one trial at a time: side by side a trial could not")
+
+
+def test_another_number_at_once_is_another_calibration(place: Opened, lanes: Lanes) -> None:
+    sweep = Sweep(place=place, calibration=SHORT)
+    next(sweep.run(asked=2))
+    count = len(of_calibration(lanes))
+    next(sweep.run(asked=3))
+    assert len(of_calibration(lanes)) == count + 4  # it begins with its own first round
+
+
 def test_who_asks_for_one_measures_nothing(place: Opened, lanes: Lanes) -> None:
     list(Sweep(place=place).run(asked=1))
     assert of_calibration(lanes) == []

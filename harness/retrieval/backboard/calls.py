@@ -23,7 +23,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from harness.errors import InputError, ServiceUnavailable
+from harness.errors import InputError, ServiceUnavailable, install
 
 if TYPE_CHECKING:
     from backboard import BackboardClient
@@ -184,8 +184,7 @@ def backoff_s(limits: Limits, number: int) -> float:
 def require_sdk() -> None:
     """InputError where it is not installed: told before anything is started, and without importing it."""
     if find_spec("backboard") is None:
-        cure = "pip install creamandonion[backboard]"
-        raise InputError("the retriever backboard needs backboard-sdk", cure=cure)
+        raise InputError("the retriever backboard needs backboard-sdk", cure=install("backboard"))
 
 
 @asynccontextmanager
