@@ -10,12 +10,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.experiment.recoveries import horizons, outage
 from harness.experiment.results import TrialRow
 from harness.experiment.sides import Key, Versus
 from harness.experiment.tries import Tries, sample_of, tries
 from harness.stats.basics import LEVEL, Estimate, won
 from harness.stats.bootstrap import clustered, paired, stratified
-from harness.stats.paired import Decision, compare, decide, tally, unpaired_difference, with_missing
+from harness.stats.paired import Decision, compare, decide, fisher, tally, unpaired_difference, with_missing
 from harness.stats.power import MoreRuns, Noise, more_runs, noise_floor
 from harness.stats.survival import LogRank, Time, stratified_log_rank
 
@@ -76,7 +77,8 @@ def report(given: Versus, worth: float = WORTH) -> Report:
     keys = [key for key in first if key in second]
     bounds = with_missing((won(first[key].outcome), won(second[key].outcome)) for key in keys)
     right = _right(first, second, keys, LEVEL)
-    others = [_numbers(name, unit, number, first, second) for name, unit, number in _measures(first, second)]
+    until = horizons((*first.values(), *second.values()))
+    others = [_numbers(name, unit, number, first, second) for name, unit, number in _measures(until)]
     strict = 1 - (1 - LEVEL) / len(scenarios)
     return Report(
         name=given.name,
@@ -89,7 +91,7 @@ def report(given: Versus, worth: float = WORTH) -> Report:
         invalid=(_invalid(first), _invalid(second)),
         at_worst=bounds.against.decision if keys else _bound(first, second, for_first=False),
         at_best=bounds.in_favour.decision if keys else _bound(first, second, for_first=True),
-        curves=stratified_log_rank((_times(name, first), _times(name, second)) for name in scenarios),
+        curves=stratified_log_rank((_times(name, first, until), _times(name, second, until)) for name in scenarios),
         more=more_runs(bounds.seen.pairs, worth=worth) if keys else None,
         worth=worth,
         tries=tries(scenarios, first, second),
@@ -114,9 +116,8 @@ def _right(first: Mapping[Key, TrialRow], second: Mapping[Key, TrialRow], keys: 
         of_first, of_second = [a for a, _ in pairs], [b for _, b in pairs]
     else:
         of_first, of_second = ([row for row in side.values() if row.measured] for side in (first, second))
-        hits = sum(row.good for row in of_first), sum(row.good for row in of_second)
-        difference = unpaired_difference(hits[0], len(of_first), hits[1], len(of_second), level)
-        decision, n, method = decide(difference), len(of_first) + len(of_second), "not paired, Newcombe"
+        difference, decision = _unpaired([row.good for row in of_first], [row.good for row in of_second], level)
+        n, method = len(of_first) + len(of_second), "not paired, Newcombe"
     return Measure(
         name="right",
         unit="share",
@@ -129,15 +130,19 @@ def _right(first: Mapping[Key, TrialRow], second: Mapping[Key, TrialRow], keys: 
     )
 
 
-def _measures(first: Mapping[Key, TrialRow], second: Mapping[Key, TrialRow]) -> list[tuple[str, str, Number]]:
-    """Where less is better. A recovery counts up to the time that all trials of its scenario were watched for."""
-    watched: dict[str, float] = {}
-    for row in (*first.values(), *second.values()):
-        if row.measured and row.censored_s is not None:
-            watched[row.scenario] = min(row.censored_s, watched.get(row.scenario, math.inf))
+def _unpaired(first: Sequence[bool], second: Sequence[bool], level: float = LEVEL) -> tuple[Estimate, Decision]:
+    """Of the shares that were right."""
+    counts = sum(first), len(first), sum(second), len(second)
+    difference = unpaired_difference(*counts, level)
+    return difference, decide(difference, fisher(*counts), level=level)
+
+
+def _measures(until: Mapping[str, float]) -> list[tuple[str, str, Number]]:
+    """Where less is better."""
 
     def recover_s(row: TrialRow) -> float | None:
-        return min(row.recovery[0], watched.get(row.scenario, math.inf)) if row.recovery else None
+        found = outage(row, until)
+        return found and found[0]
 
     return [
         ("recover_s", "s", recover_s),
@@ -172,9 +177,9 @@ def _numbers(
     )
 
 
-def _times(scenario: str, side: Mapping[Key, TrialRow]) -> list[Time]:
-    """Of the outages: seconds, and whether it recovered then or was watched for so long."""
-    return [row.recovery for (name, _), row in side.items() if name == scenario and row.recovery]
+def _times(scenario: str, side: Mapping[Key, TrialRow], until: Mapping[str, float]) -> list[Time]:
+    """Of the outages: seconds, and whether it recovered then or never."""
+    return [found for (name, _), row in side.items() if name == scenario and (found := outage(row, until))]
 
 
 def _values(number: Number, side: Mapping[Key, TrialRow]) -> dict[Key, float]:
@@ -199,7 +204,7 @@ def _bound(first: Mapping[Key, TrialRow], second: Mapping[Key, TrialRow], *, for
     """What would be decided of two arms that are not paired, had all INVALID trials been for the first, or against."""
     ends = [(row.good if row.measured else for_first) for row in first.values()]
     others = [(row.good if row.measured else not for_first) for row in second.values()]
-    return decide(unpaired_difference(sum(ends), len(ends), sum(others), len(others)))
+    return _unpaired(ends, others)[1]
 
 
 def _invalid(side: Mapping[Key, TrialRow]) -> int:

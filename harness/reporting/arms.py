@@ -16,7 +16,7 @@ from harness.experiment.sides import Key, Side, side
 from harness.experiment.tries import most_tries, sample_of, tallies
 from harness.reporting.drawing import ARM, INK, intervals, label, looks, percent, picture
 from harness.reporting.exhibit import Picture, Table
-from harness.reporting.recovery import recovery
+from harness.reporting.recovery import NEVER, recovery
 from harness.stats.intervals import Rate, rate
 from harness.stats.power import noise_floor
 from harness.stats.repeats import pass_at_k, pass_hat_k
@@ -66,9 +66,8 @@ def overview(given: Side) -> Table:
         )
     head = ("arm", "did right (95 %)", "INVALID", f"pass@{k}, pass^{k}", "time to recover", "fixer's time", "cost")
     note = (
-        f"pass@{k}: at least one of {k} tries at an incident is right; pass^{k}: all are. Time to recover is a "
-        "restricted mean: what never recovered counts with the time for which it was watched; its interval takes all "
-        "trials as one sample, whatever their scenario."
+        f"pass@{k}: at least one of {k} tries at an incident is right; pass^{k}: all are. Time to recover is the mean "
+        f"of each scenario, then over scenarios. {NEVER}"
     )
     return Table(title="Arm by arm", head=head, rows=rows, note=note)
 

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING
 
+from harness.experiment.recoveries import horizons, outage
 from harness.experiment.results import TrialRow
 from harness.experiment.sides import Key, Side
 from harness.reporting.drawing import ARM, label, legend_below, looks, percent, picture
 from harness.reporting.exhibit import Picture, Table
-from harness.stats.survival import Time, kaplan_meier, restricted_mean, watched_s
+from harness.stats.bootstrap import Sample, stratified
+from harness.stats.survival import kaplan_meier, restricted_mean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NEVER = "What never did counts with the longest time for which an outage of its scenario was watched."
+_SEED = 1  # of resampling: the same page each time
 _SHADED = 3  # more arms than that, and their bands hide one another
 _Trials = Mapping[Key, TrialRow]
 
 
 def curves(given: Side) -> Picture:
-    """The share that has recovered by each second after the fault, of outages; what was never seen to is censored."""
-    times = {name: found for name, trials in given.arms.items() if (found := _times(trials))}
-    end = max((seconds for each in times.values() for seconds, _ in each), default=1.0)
+    """The share that has recovered by each second after the fault, of outages; what never did is watched to the end."""
+    end = max(_until(given).values(), default=1.0)
+    until = dict.fromkeys(_until(given), end)
+    times = {
+        name: found
+        for name, trials in given.arms.items()
+        if (found := [time for row in trials.values() if (time := outage(row, until))])
+    }
     told = {name: kaplan_meier(each) for name, each in times.items()}
     alt = "; ".join(
         f"{name}: {sum(seen for _, seen in times[name])} of {len(times[name])} recovered"
@@ -56,40 +65,40 @@ def curves(given: Side) -> Picture:
         axes.set_ylabel("recovered")
         legend_below(figure, [axes], 1 if narrow else 3)
 
-    note = "Kaplan-Meier, all scenarios together, which are watched for different times; in brackets how many."
+    note = "All scenarios together, with Kaplan and Meier's intervals; in brackets how many outages."
     return picture("How fast they recover", alt, draw, height_in=3.6, narrow_in=3.4 + 0.17 * len(told), note=note)
 
 
 def by_scenario(given: Side) -> Table:
-    """Mean seconds from the fault to the first good window of those trials that recovered, with how many these were."""
+    """Mean seconds from the fault to the first good window, with how many recovered."""
+    until = _until(given)
     rows = []
     for name in sorted({row.scenario for trials in given.arms.values() for row in trials.values() if not row.control}):
         told = []
         for trials in given.arms.values():
-            seen = [
-                row.recovery[0] for (at, _), row in trials.items() if at == name and row.recovery and row.recovery[1]
-            ]
-            told.append(f"{sum(seen) / len(seen):.1f} s ({len(seen)})" if seen else "-")
+            times = [found for row in trials.values() if row.scenario == name and (found := outage(row, until))]
+            mean = f"{restricted_mean(times, until[name]).mean.value:.1f} s" if times else ""
+            told.append(f"{mean} ({sum(healed for _, healed in times)} of {len(times)})" if times else "-")
         rows.append((name, *told))
-    note = "Means of those alone that recovered, and how many; not to be compared between arms that heal other shares."
+    note = f"In brackets how many recovered. {NEVER}"
     return Table(title="Time to recover, by scenario", head=("scenario", *given.arms), rows=rows, note=note)
 
 
 def recovery(given: Side, trials: _Trials) -> str:
-    """The restricted mean up to the time for which all arms were watched, with its interval."""
-    everybody = [_times(each) for each in given.arms.values()]
-    times = _times(trials)
-    longest = max((seconds for each in everybody for seconds, _ in each), default=0.0)
-    tau_s = min(watched_s(*everybody), longest)
-    if not times or tau_s <= 0:
+    """The mean over scenarios of the mean of each, with its interval, and what it were, had nothing recovered."""
+    until = _until(given)
+    known = [(row.scenario, found[0]) for row in trials.values() if (found := outage(row, until))]
+    if not known:
         return "-"
-    mean = restricted_mean(times, tau_s).mean
-    spread = "" if math.isnan(mean.low) else f" ({mean.low:.1f} to {mean.high:.1f})"
-    return f"{mean.value:.1f} s{spread}, of at most {tau_s:.0f}"
+    mean = stratified(Sample(values=tuple(s for _, s in known), scenarios=tuple(name for name, _ in known)), _SEED).mean
+    most = fmean(until[name] for name in {name for name, _ in known})
+    low, high = max(0.0, mean.low), min(most, mean.high)
+    spread = f" ({low:.1f} to {high:.1f})" if mean.low < mean.high else ""
+    return f"{mean.value:.1f} s{spread}, of at most {most:.0f}"
 
 
-def _times(trials: _Trials) -> list[Time]:
-    return [row.recovery for row in trials.values() if row.recovery]
+def _until(given: Side) -> dict[str, float]:
+    return horizons(row for trials in given.arms.values() for row in trials.values())
 
 
 def _median(seconds: Sequence[float], share: Sequence[float]) -> float | None:

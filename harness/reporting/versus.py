@@ -101,7 +101,9 @@ def table(reports: Sequence[Report], measures: Sequence[str] = ()) -> Table:
         if not measures or each.name in measures
     ]
     head = ("", "measure", "difference (95 %)", "", "n")
-    return Table(title="Measures", head=head, rows=rows, note="First less second; n counts pairs, or trials.")
+    methods = sorted({each.method for told in reports for each in (told.right, *told.others)})
+    note = f"First less second; n counts pairs, or trials. Intervals: {'; '.join(methods)}."
+    return Table(title="Measures", head=head, rows=rows, note=note)
 
 
 def _short(names: Sequence[str]) -> tuple[list[str], str]:

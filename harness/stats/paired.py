@@ -14,6 +14,7 @@ from typing import Literal
 from harness.stats.basics import LEVEL, Estimate, two_sided
 
 Decision = Literal["better", "worse", "undecided"]
+_TIE = 1e-7  # of a chance: what differs by less is as likely
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,17 +73,22 @@ def tally(pairs: Iterable[tuple[bool, bool]]) -> Pairs:
 
 def compare(pairs: Pairs, margin: float = 0.0, level: float = LEVEL) -> Comparison:
     """The difference with its interval, p, and what they decide. ValueError as ``decide``."""
-    told = paired_difference(pairs, level)
-    return Comparison(pairs=pairs, difference=told, p=mcnemar(pairs), decision=decide(told, margin))
+    told, p = paired_difference(pairs, level), mcnemar(pairs)
+    return Comparison(pairs=pairs, difference=told, p=p, decision=decide(told, p, margin, level))
 
 
-def decide(difference: Estimate, margin: float = 0.0) -> Decision:
+def decide(difference: Estimate, p: float, margin: float = 0.0, level: float = LEVEL) -> Decision:
     """'better' where the whole interval is above ``margin``, 'worse' where it is below ``-margin``, else 'undecided'.
+
+    And 'undecided' where ``p``, that two equal arms differ so much, is above 1 - ``level``: of few trials score
+    intervals are too narrow at the edge, and two pairs of two would decide, which chance gives in one of eight.
 
     The margin is a difference that would not matter, 0 to 1. ValueError where it is not.
     """
     if not 0 <= margin <= 1:
         raise ValueError(f"a margin is between 0 and 1, not {margin}")
+    if p > 1 - level:
+        return "undecided"
     if difference.low > margin:
         return "better"
     return "worse" if difference.high < -margin else "undecided"
@@ -148,6 +154,31 @@ def mcnemar(pairs: Pairs) -> float:
     if 2 * fewer == differ:
         return 1 - seen / (2 << differ) if differ else 1.0
     return (2 * tail - seen) / (1 << differ)
+
+
+def fisher(hits: int, n: int, other_hits: int, other_n: int) -> float:
+    """Two-sided mid-p of the exact test that two arms, not paired, have one rate. ValueError as there.
+
+    (R. Fisher, JRSS 98, 1935: of all tables with these sums, those that are no more likely.) Tables that are as likely
+    as what was seen count by half, as in ``mcnemar``. 1 where nothing was tried, or all ended alike.
+    """
+    if not (0 <= hits <= n and 0 <= other_hits <= other_n):
+        raise ValueError(f"{hits} of {n} and {other_hits} of {other_n} cannot be")
+    both = hits + other_hits
+    whole = _log_choose(n + other_n, both)
+    chances = [
+        math.exp(_log_choose(n, first) + _log_choose(other_n, both - first) - whole)
+        for first in range(max(0, both - other_n), min(n, both) + 1)
+    ]
+    if len(chances) == 1:
+        return 1.0
+    seen = chances[hits - max(0, both - other_n)]
+    alike = [chance for chance in chances if abs(chance - seen) <= _TIE * seen]
+    return min(1.0, math.fsum(chance for chance in chances if chance < seen * (1 - _TIE)) + math.fsum(alike) / 2)
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
 def _correlation(pairs: Pairs) -> float:

@@ -98,6 +98,26 @@ def test_whether_they_recover_alike_at_every_time() -> None:
     assert math.isnan(compare(trials("a", never), trials("b", never)).curves.p)
 
 
+def test_a_false_recovery_is_not_faster_than_none() -> None:
+    """A fix that looked like one ends the watch early: that must not pass for having been lost sight of."""
+    never_ = trials("b", never).arms["b@lexical"]
+    found_out = {key: replace(row, rule="no-relapse", censored_s=21.0) for key, row in never_.items()}
+    mixed = {key: found_out[key] if key[1] % 2 else row for key, row in trials("a", healed).arms["a@lexical"].items()}
+    told = compare(Side(name="a", arms={"a@lexical": mixed}), trials("b", half))
+    assert measure(told, "recover_s").difference.value == pytest.approx(0.0, abs=1.0)
+    assert told.curves.p > 0.5
+    told = compare(Side(name="a", arms={"a@lexical": mixed}), trials("b", never))
+    assert measure(told, "recover_s").decision == "better"
+    assert measure(told, "recover_s").second == 45.0
+
+
+def test_a_single_lone_pair_does_not_change_the_question() -> None:
+    first, second = (trials(name, half).arms[f"{name}@lexical"] for name in "ab")
+    lone = {key: row for key, row in first.items() if key[0] != "pool" or key[1] == 1}
+    told = compare(Side(name="a", arms={"a@lexical": lone}), Side(name="b", arms={"b@lexical": second}))
+    assert measure(told, "recover_s").method == "t of trials"
+
+
 def test_a_control_has_no_recovery() -> None:
     def alone(_scenario: str, seed: int) -> Outcome:
         return Outcome.LEFT_ALONE if seed % 2 else Outcome.FALSE_ALARM

@@ -68,14 +68,38 @@ def test_edges() -> None:
     nothing, one = stratified(sample([]), 1), clustered(sample([[1.0, 0.0, 1.0]]), 1)
     assert math.isnan(nothing.mean.value) and (nothing.method, nothing.n) == ("none", 0)
     assert one.mean.value == pytest.approx(2 / 3) and math.isnan(one.mean.low), "one scenario is no sample of them"
-    assert stratified(sample([[1.0, 0.0, 1.0]]), 1).method == "stratified bootstrap"
-    assert math.isnan(stratified(sample([[1.0, 0.0], [1.0]]), 1).mean.low), "one trial has no spread"
+    assert math.isnan(stratified(sample([[1.0], [0.0]]), 1).mean.low), "one trial has no spread"
     same = stratified(sample([[0.0] * 3] * 10), 1).mean
     assert (same.low, same.value, same.high) == (0, 0, 0)
     with pytest.raises(ValueError, match="1 values have 2 scenarios"):
         Sample(values=(1.0,), scenarios=("a", "b"))
     with pytest.raises(ValueError, match="finite"):
         Sample(values=(math.nan,), scenarios=("a",))
+
+
+def test_few_trials_have_students_interval() -> None:
+    """Of one scenario, as by others: no mean of three resampled trials lies beyond the least and the greatest."""
+    told = stratified(sample([[0.1, 1.0, 2.5]]), 1)
+    theirs = ttest_1samp([0.1, 1.0, 2.5], 0).confidence_interval()
+    assert told.method == "t of trials"
+    assert (told.mean.low, told.mean.high) == (pytest.approx(theirs.low), pytest.approx(theirs.high))
+    assert told.mean.low < 0
+
+
+def test_a_scenario_with_one_trial_has_the_spread_of_the_others_and_the_question_stays() -> None:
+    groups = [[1.0, 3.0], [2.0, 5.0, 5.0], [4.0]]
+    pooled = (2.0 + 6.0) / 3  # squares within, over degrees of freedom
+    errors = [2.0 * (1 / 2 + 1 / 3), 3.0 * (1 / 3 + 2 / 3)]  # by whose variance it is
+    assert sum(errors) == pytest.approx(2.0 / 2 + 3.0 / 3 + pooled)
+    half = t.ppf(0.975, sum(errors) ** 2 / (errors[0] ** 2 + errors[1] ** 2 / 2)) * math.sqrt(sum(errors)) / 3
+    told = stratified(sample(groups), 1)
+    assert (told.method, told.scenarios, told.n) == ("t of trials", 3, 6)
+    assert (told.mean.low, told.mean.high) == (pytest.approx(10 / 3 - half), pytest.approx(10 / 3 + half))
+
+
+def test_what_differs_by_rounding_has_no_spread() -> None:
+    told = stratified(sample([[0.3 - 0.2, 0.4 - 0.3]]), 1).mean
+    assert told.low == told.value == told.high
 
 
 @settings(max_examples=25)
@@ -125,7 +149,20 @@ def share_that_hold(draw: Draw, interval: Callable[[Sample, int], Resampled], ex
     return held / experiments
 
 
-@pytest.mark.parametrize("draw", [healed_or_not, seconds_of_three])
+def of_sizes(*sizes: int) -> Draw:
+    """Seconds that differ by 0.1, with spreads of 1 and 2 by turns."""
+    return lambda rng: [(0.1 + (1 + n % 2) * rng.normal(size=size)).tolist() for n, size in enumerate(sizes)]
+
+
+def alike_but_one(rng: np.random.Generator) -> list[list[float]]:
+    """Nine scenarios of three pairs, and one that lost two of them."""
+    return [(0.1 + rng.normal(size=size)).tolist() for size in [3] * 9 + [1]]
+
+
+FEW = [of_sizes(2), of_sizes(3), of_sizes(4), of_sizes(3, 3), of_sizes(2, 2, 2, 2), of_sizes(3, 3, 3), alike_but_one]
+
+
+@pytest.mark.parametrize("draw", [healed_or_not, seconds_of_three, *FEW])
 def test_stratified_intervals_hold_the_truth(draw: Draw) -> None:
     held = share_that_hold(draw, lambda values, seed: stratified(values, seed, resamples=999))
     assert 0.93 <= held <= 0.97

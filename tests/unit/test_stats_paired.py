@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom, binomtest
+from scipy.stats import binom, binomtest, fisher_exact, hypergeom
 from statsmodels.stats.contingency_tables import mcnemar as their_mcnemar
 from statsmodels.stats.proportion import confint_proportions_2indep
 
@@ -19,6 +19,7 @@ from harness.stats.paired import (
     Pairs,
     compare,
     decide,
+    fisher,
     mcnemar,
     paired_difference,
     tally,
@@ -125,7 +126,7 @@ def test_an_arm_without_trials_may_be_anything() -> None:
 
 def test_decisions() -> None:
     told = [
-        decide(Estimate(value=0.1, low=low, high=low + 0.1), margin)
+        decide(Estimate(value=0.1, low=low, high=low + 0.1), 0.01, margin)
         for low, margin in [(0.06, 0.05), (0.05, 0.05), (-0.16, 0.05), (-0.15, 0.05), (-0.05, 0.0), (0.001, 0.0)]
     ]
     assert told == ["better", "undecided", "worse", "undecided", "undecided", "better"]
@@ -133,7 +134,45 @@ def test_decisions() -> None:
         compare(of(10, 12, 1, 7)).decision == "better" and compare(of(10, 12, 1, 7), margin=0.3).decision == "undecided"
     )
     with pytest.raises(ValueError, match="margin"):
-        decide(Estimate(value=0, low=0, high=0), -0.1)
+        decide(Estimate(value=0, low=0, high=0), 0.01, -0.1)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 6, 10, 20])
+def test_equal_arms_are_decided_in_one_of_twenty_however_few_the_pairs(n: int) -> None:
+    """Exactly, over all that can come, of two arms that heal each by itself, in half of all trials."""
+    chance = {"better": 0.0, "worse": 0.0, "undecided": 0.0}
+    for first in range(n + 1):
+        for second in range(n + 1 - first):
+            ways = math.comb(n, first) * math.comb(n - first, second) * 2 ** (n - first - second)
+            chance[compare(of(0, first, second, n - first - second)).decision] += ways / 4**n
+    assert sum(chance.values()) == pytest.approx(1)
+    assert chance["better"] + chance["worse"] <= 0.06
+
+
+@pytest.mark.parametrize("n", [2, 5, 10, 20])
+def test_nor_are_arms_that_are_not_paired(n: int) -> None:
+    decided = 0.0
+    for first in range(n + 1):
+        for second in range(n + 1):
+            told = decide(unpaired_difference(first, n, second, n), fisher(first, n, second, n))
+            decided += (told != "undecided") * math.comb(n, first) * math.comb(n, second) / 4**n
+    assert decided <= 0.06
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 12), st.integers(0, 12))
+def test_fisher_by_scipy(hits: int, missed: int, other_hits: int, other_missed: int) -> None:
+    """Mid-p is the mean of the exact p and what it would be without the tables that are as likely."""
+    assume(
+        hits + missed
+        and other_hits + other_missed
+        and 0 < hits + other_hits < hits + missed + other_hits + other_missed
+    )
+    ours = fisher(hits, hits + missed, other_hits, other_hits + other_missed)
+    table = [[hits, missed], [other_hits, other_missed]]
+    law = hypergeom(sum(map(sum, table)), hits + missed, hits + other_hits)
+    alike = sum(law.pmf(k) for k in range(25) if law.pmf(k) == pytest.approx(law.pmf(hits), rel=1e-6, abs=0))
+    assert ours == pytest.approx(float(fisher_exact(table).pvalue) - alike / 2, abs=1e-9)
 
 
 def test_identical_arms() -> None:
