@@ -1,8 +1,13 @@
-"""Has it become worse since the baseline? A look each night that does not cry wolf."""
+"""Has it become worse since the baseline? A look each night that does not cry wolf.
+
+The bet on a drop supposes that each night has the same mean rate where nothing changed. So the scenarios of the
+baseline count and no others, and each alike: of each as many trials as could be measured of the one with the fewest,
+the first by seed. Else a night that has lost trials of the easy ones would look like a drop.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,29 +15,31 @@ from harness.errors import InputError
 from harness.experiment.compare import Report, report
 from harness.experiment.manifest import PLAN, manifest_of
 from harness.experiment.results import TrialRow
-from harness.experiment.sides import Key, Side, Versus, side, versus
+from harness.experiment.sides import Key, Side, Versus, rows_of, side, versus
 from harness.stats.intervals import rate
 from harness.stats.sequential import ALARM, NIGHTS, Healed, Watch, against_baseline
 
-_PROMISE = f"a false alarm comes in at most {ALARM:.0%} of all seasons, however often one looks"
+_PROMISE = f"a false alarm comes in at most {ALARM:.0%} of all seasons, of all arms together, however often one looks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Night:
     name: str
-    right: Healed  # of the trials that could be measured
+    right: Healed  # of the trials that count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """One arm. ``watch`` has an entry for each night; ``left_out`` are nights that lack a scenario of the baseline."""
+    """One arm. ``watch`` has an entry for each night; ``left_out`` are those without a measured trial of a scenario."""
 
     arm: str
     baseline: Healed
     nights: tuple[Night, ...]
     watch: tuple[Watch, ...]
     left_out: tuple[str, ...]
-    last: Report | None  # the last night against the baseline; None: there is none
+    unwatched: tuple[str, ...]  # scenarios of which the baseline has no measured trial
+    alarm_at: float  # p: the arms share what all of them may cry wolf
+    last: Report | None  # the last night against the baseline, with all of its trials; None: there is none
 
     @property
     def alarm(self) -> bool:
@@ -42,56 +49,66 @@ class Watched:
 def nights_in(folder: Path, baseline: Path | None = None) -> tuple[Path, list[Side]]:
     """The baseline, and the sweeps in the folder that are later than it, in their order.
 
-    Without a ``baseline`` the first of them is it. InputError where there is none.
+    Without a ``baseline`` the first of them that has a trial is it; a night that has none is a side without arms.
+    InputError where there is none.
     """
     known = sorted((path.parent for path in folder.glob(f"*/{PLAN}")), key=_begun_at)
     if baseline is None:
-        if not known:
+        baseline = next((night for night in known if rows_of(night)), None)
+        if baseline is None:
             raise InputError(f"{folder} has no nights", cure="run one: harness nightly FILE; or name another folder")
-        baseline = known[0]
     later = [night for night in known if _begun_at(night) > _begun_at(baseline)]
-    return baseline, [replace(side(str(night)), name=night.name) for night in later]
+    return baseline, [_night(night) for night in later]
+
+
+def _night(folder: Path) -> Side:
+    return replace(side(str(folder)), name=folder.name) if rows_of(folder) else Side(name=folder.name, arms={})
 
 
 def watched(baseline: Side, nights: Sequence[Side]) -> list[Watched]:
     """For each arm of the baseline; ``nights`` in their order. InputError where some cannot be compared with it."""
-    found = [_arm(arm, trials, nights) for arm, trials in baseline.arms.items()]
-    if not any(each.nights for each in found):
+    found = [_arm(arm, trials, nights, ALARM / len(baseline.arms)) for arm, trials in baseline.arms.items()]
+    if not any(arm in night.arms for arm in baseline.arms for night in nights):
         raise InputError("no night has an arm of the baseline", cure="run the same experiment each night")
     return found
 
 
-def _arm(arm: str, trials: Mapping[Key, TrialRow], nights: Sequence[Side]) -> Watched:
+def _arm(arm: str, trials: Mapping[Key, TrialRow], nights: Sequence[Side], alarm: float) -> Watched:
     first = Side(name="the baseline", arms={arm: trials})
+    scenarios = {row.scenario for row in trials.values() if row.measured}
+    known = _alike(trials, scenarios) or Healed(hits=0, n=0)
     met: list[tuple[Night, Versus]] = []
     left_out = []
     for night in nights:
-        if arm not in night.arms:
+        counts = _alike(night.arms.get(arm, {}), scenarios)
+        if counts is None:
+            left_out.append(night.name)
             continue
         (pair,) = versus(Side(name=night.name, arms={arm: night.arms[arm]}), first)
-        if {scenario for scenario, _ in pair.first} >= {scenario for scenario, _ in trials}:
-            met.append((Night(name=night.name, right=_right(pair.first.values())), pair))
-        else:
-            left_out.append(night.name)
-    known = _right(trials.values())
+        met.append((Night(name=night.name, right=counts), pair))
     return Watched(
         arm=arm,
         baseline=known,
         nights=tuple(night for night, _ in met),
-        watch=against_baseline([night.right for night, _ in met], known),
+        watch=against_baseline([night.right for night, _ in met], known, alarm),
         left_out=tuple(left_out),
+        unwatched=tuple(sorted({row.scenario for row in trials.values()} - scenarios)),
+        alarm_at=alarm,
         last=report(met[-1][1]) if met else None,
     )
+
+
+def _alike(trials: Mapping[Key, TrialRow], scenarios: Collection[str]) -> Healed | None:
+    """Of the trials that count. None where a scenario has no measured one, or there is no scenario."""
+    measured = [row for _, row in sorted(trials.items()) if row.measured]
+    groups = [[row.good for row in measured if row.scenario == name] for name in scenarios]
+    count = min(map(len, groups), default=0)
+    return Healed(hits=sum(sum(group[:count]) for group in groups), n=count * len(groups)) if count else None
 
 
 def _begun_at(folder: Path) -> str:
     """ISO 8601, UTC: by it, nights have their order. InputError where there is no sweep."""
     return manifest_of(folder).created_at
-
-
-def _right(rows: Iterable[TrialRow]) -> Healed:
-    measured = [row for row in rows if row.measured]
-    return Healed(hits=sum(row.good for row in measured), n=len(measured))
 
 
 def text(found: Sequence[Watched]) -> str:
@@ -108,7 +125,8 @@ def text(found: Sequence[Watched]) -> str:
 
 
 def verdict(found: Watched) -> str:
-    left = f" Left out, for lack of scenarios: {', '.join(found.left_out)}." if found.left_out else ""
+    left = f" Left out, for lack of measured trials: {', '.join(found.left_out)}." if found.left_out else ""
+    left += f" Not watched, for lack of them in the baseline: {', '.join(found.unwatched)}." if found.unwatched else ""
     if found.alarm:
         return f"**It has become worse**; {_PROMISE}.{left}"
     season = "" if len(found.nights) <= NIGHTS else f" After {NIGHTS} nights a new baseline sees more."

@@ -46,7 +46,7 @@ def trend(given: Watched) -> Picture:
         _rates(above, given)
         xs = range(len(given.nights))
         below.plot(xs, [watch.p for watch in given.watch], "o-", color=BLUE)
-        below.axhline(ALARM, color=RED, linestyle="--", linewidth=0.9)
+        below.axhline(given.alarm_at, color=RED, linestyle="--", linewidth=0.9)
         below.set_yscale("log")
         below.set_ylim(top=1.5)
         below.set_ylabel("p, at any time")

@@ -13,6 +13,7 @@ from harness.errors import InputError
 from harness.experiment.nights import text, watched
 from harness.experiment.sides import Side
 from harness.model.verdict import Outcome
+from harness.stats.sequential import ALARM
 from tests.e2e import tiny
 from tests.lanes import Lanes
 from tests.rows import SEEDS, Outcomes, half, healed, trials
@@ -53,7 +54,54 @@ def test_a_night_that_lacks_a_scenario_is_left_out() -> None:
     (found,) = watched(trials("a", healed), [short, *nights(healed)])
     assert found.left_out == ("short",)
     assert [night.name for night in found.nights] == ["2026-11-01"]
-    assert "Left out, for lack of scenarios: short." in text([found])
+    assert "Left out, for lack of measured trials: short." in text([found])
+
+
+def pool_only(outcome: Outcome) -> Outcomes:
+    """Pool heals or is as given; sql never heals."""
+    return lambda scenario, _seed: outcome if scenario == "pool" else Outcome.NOT_HEALED
+
+
+def test_a_scenario_that_the_baseline_has_not_met_counts_for_nothing() -> None:
+    wider = [Side(name=each.name, arms=each.arms) for each in nights(*[pool_only(Outcome.HEALED)] * 5)]
+    (found,) = watched(trials("a", healed, ["pool"]), wider)
+    assert [(night.right.hits, night.right.n) for night in found.nights] == [(20, 20)] * 5
+    assert not found.alarm
+
+
+def test_a_night_that_could_not_measure_a_scenario_is_left_out() -> None:
+    """Its rate would be that of the others."""
+    void = nights(*[pool_only(Outcome.INVALID)] * 5)
+    (found,) = watched(trials("a", pool_only(Outcome.HEALED)), void)
+    assert (found.nights, len(found.left_out), found.alarm) == ((), 5, False)
+
+
+def test_scenarios_count_alike_however_many_trials_were_lost() -> None:
+    def busy(scenario: str, seed: int) -> Outcome:
+        return Outcome.INVALID if scenario == "pool" and seed >= 4 else pool_only(Outcome.HEALED)(scenario, seed)
+
+    (found,) = watched(trials("a", pool_only(Outcome.HEALED)), nights(*[busy] * 8))
+    assert (found.baseline.hits, found.baseline.n) == (20, 40)
+    assert [(night.right.hits, night.right.n) for night in found.nights] == [(4, 8)] * 8
+    assert not found.alarm
+
+
+def test_all_arms_together_cry_wolf_in_one_season_of_twenty() -> None:
+    def arms(outcome: Outcomes, name: str = "night") -> Side:
+        return Side(name=name, arms={f"{arm}@lexical": trials("a", outcome).arms["a@lexical"] for arm in "abcd"})
+
+    found = watched(arms(healed), [arms(half)])
+    assert [each.alarm_at for each in found] == [ALARM / 4] * 4
+    alone = watched(trials("a", healed), nights(half))[0]
+    assert all(each.watch[0].p != alone.watch[0].p for each in found)
+
+
+def test_what_the_baseline_could_not_measure_is_told() -> None:
+    (found,) = watched(
+        trials("a", lambda name, _: Outcome.INVALID if name == "sql" else Outcome.HEALED), nights(healed)
+    )
+    assert (found.baseline.n, found.unwatched) == (20, ("sql",))
+    assert "Not watched, for lack of them in the baseline: sql." in text([found])
 
 
 def test_no_night_of_any_arm_is_told() -> None:
@@ -103,6 +151,31 @@ def test_the_baseline_and_what_was_before_it_are_no_nights(tmp_path: Path, lanes
     assert told(done.stdout) == ["b", "a"]
     done = CliRunner().invoke(command, [*words, "--look", "--baseline", str(results / "a")], catch_exceptions=False)
     assert "is the baseline from now on" in done.stdout
+
+
+def test_a_night_without_a_trial_is_left_out_and_no_baseline(tmp_path: Path, lanes: Lanes) -> None:
+    """As where the key was missing: the folder is there, and nothing ran."""
+    tiny.make(tmp_path)
+    file, results = tmp_path / "experiment.yml", tmp_path / "nights"
+    file.write_text("name: mine\nscenarios: [slow_export.yml]\narms: [{fixer: noop, retriever: none}]\nrepeats: 1\n")
+    words = [str(file), "--results", str(results)]
+    for name in ("a", "b", "c", "d"):
+        CliRunner().invoke(command, words, catch_exceptions=False)
+        (newest,) = [path for path in results.iterdir() if len(path.name) > 1]
+        newest.rename(results / name)
+    for name in ("a", "c"):
+        (results / name / "trials.jsonl").unlink()
+        for trial in results.glob(f"{name}/*/verdict.json"):
+            trial.unlink()
+    done = CliRunner().invoke(command, [*words, "--look"], catch_exceptions=False)
+    assert "| d |" in done.stdout and "| b |" not in done.stdout
+    assert "Left out, for lack of measured trials: c." in done.stdout
+    for name in ("b", "d"):
+        (results / name / "trials.jsonl").unlink()
+        for trial in results.glob(f"{name}/*/verdict.json"):
+            trial.unlink()
+    with pytest.raises(InputError, match="has no nights"):
+        CliRunner().invoke(command, [*words, "--look"], catch_exceptions=False)
 
 
 def test_nothing_to_look_at_is_told(tmp_path: Path) -> None:
