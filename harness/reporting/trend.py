@@ -55,7 +55,8 @@ def trend(given: Watched) -> Picture:
             [*xs][::every], [label(night.name, 12) for night in given.nights][::every], rotation=40, ha="right"
         )
 
-    note = f"Band: the baseline, 95 %. Under the dashed line it is an alarm, false in at most {ALARM:.0%} of seasons."
+    promise = f"false in at most {ALARM:.0%} of seasons, of all arms together"
+    note = f"Band: the baseline, 95 %. Under the dashed line it is an alarm, {promise}."
     return picture(given.arm, alt, draw, height_in=4.2, note=note)
 
 
