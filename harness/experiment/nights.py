@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from harness.errors import InputError
 from harness.experiment.compare import Report, report
 from harness.experiment.manifest import PLAN, manifest_of
 from harness.experiment.results import TrialRow
-from harness.experiment.sides import Key, Side, Versus, side, versus
+from harness.experiment.sides import Side, Versus, side, versus
 from harness.stats.intervals import rate
 from harness.stats.sequential import ALARM, NIGHTS, Healed, Watch, against_baseline
 
@@ -55,20 +55,20 @@ def nights_in(folder: Path, baseline: Path | None = None) -> tuple[Path, list[Si
 
 def watched(baseline: Side, nights: Sequence[Side]) -> list[Watched]:
     """For each arm of the baseline; ``nights`` in their order. InputError where some cannot be compared with it."""
-    found = [_arm(arm, trials, nights) for arm, trials in baseline.arms.items()]
+    found = [_arm(arm, baseline, nights) for arm in baseline.arms]
     if not any(each.nights for each in found):
         raise InputError("no night has an arm of the baseline", cure="run the same experiment each night")
     return found
 
 
-def _arm(arm: str, trials: Mapping[Key, TrialRow], nights: Sequence[Side]) -> Watched:
-    first = Side(name="the baseline", arms={arm: trials})
+def _arm(arm: str, baseline: Side, nights: Sequence[Side]) -> Watched:
+    trials, first = baseline.arms[arm], baseline.only([arm])
     met: list[tuple[Night, Versus]] = []
     left_out = []
     for night in nights:
         if arm not in night.arms:
             continue
-        (pair,) = versus(Side(name=night.name, arms={arm: night.arms[arm]}), first)
+        (pair,) = versus(night.only([arm]), first)
         if {scenario for scenario, _ in pair.first} >= {scenario for scenario, _ in trials}:
             met.append((Night(name=night.name, right=_right(pair.first.values())), pair))
         else:
