@@ -41,7 +41,7 @@ def command(first: str, second: str, form: str, worth: float, results: Path, fai
     MLflow's page takes it; both may be left out.
 
     Better and worse are said where a 95 % interval leaves no doubt, else undecided. What cannot be compared is refused:
-    trials by other judges, or on other versions of a scenario.
+    trials by other judges, on other versions of a scenario, or of several models in one arm.
 
     \b
     Examples:

@@ -14,7 +14,7 @@ from harness.sinks.journal import read_verdict, verdict_json
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print the new verdict as one JSON object.")
 def command(folder: Path, as_json: bool) -> None:
-    """Judge the trial in FOLDER again by today's rules. The first verdict stays as it is.
+    """Judge the trial in FOLDER again by today's rules. The first verdict stays as it is; comparisons take the new one.
 
     \b
     Examples:

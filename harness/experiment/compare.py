@@ -52,6 +52,9 @@ class Report:
     left_out: int  # trials without a partner
     not_met: tuple[str, ...]  # scenarios that only one of the two has met
     invalid: tuple[int, int]
+    invalid_again: tuple[int, int]  # INVALID, and run again
+    repeats: tuple[int, int]  # left out: another trial of the same scenario and seed was measured before
+    models: tuple[tuple[str, ...], tuple[str, ...]]  # of either: that which answered, else that which was asked for
     at_worst: Decision
     at_best: Decision
     curves: LogRank  # whether both recover alike at every time, scenario by scenario; p is NaN where nothing tells
@@ -80,6 +83,7 @@ def report(given: Versus, worth: float = WORTH) -> Report:
     until = horizons((*first.values(), *second.values()))
     others = [_numbers(name, unit, number, first, second) for name, unit, number in _measures(until)]
     strict = 1 - (1 - LEVEL) / len(scenarios)
+    a, b = (each.within(scenarios) for each in given.uncounted)
     return Report(
         name=given.name,
         right=right,
@@ -89,6 +93,9 @@ def report(given: Versus, worth: float = WORTH) -> Report:
         left_out=len(first) + len(second) - 2 * len(keys),
         not_met=tuple(sorted({name for name, _ in given.first} ^ {name for name, _ in given.second})),
         invalid=(_invalid(first), _invalid(second)),
+        invalid_again=(len(a.again), len(b.again)),
+        repeats=(len(a.repeats), len(b.repeats)),
+        models=(_models([*first.values(), *a.again, *a.repeats]), _models([*second.values(), *b.again, *b.repeats])),
         at_worst=bounds.against.decision if keys else _bound(first, second, for_first=False),
         at_best=bounds.in_favour.decision if keys else _bound(first, second, for_first=True),
         curves=stratified_log_rank((_times(name, first, until), _times(name, second, until)) for name in scenarios),
@@ -209,6 +216,10 @@ def _bound(first: Mapping[Key, TrialRow], second: Mapping[Key, TrialRow], *, for
 
 def _invalid(side: Mapping[Key, TrialRow]) -> int:
     return sum(not row.measured for row in side.values())
+
+
+def _models(rows: Sequence[TrialRow]) -> tuple[str, ...]:
+    return tuple(sorted({row.model for row in rows if row.model}))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -94,6 +94,15 @@ def notes(report: Report) -> list[str]:
             f"INVALID: {a} of the first, {b} of the second; had they all gone against the first it were "
             f"{report.at_worst}, all in its favour {report.at_best}"
         )
+    for what, (of_first, of_second) in (
+        ("INVALID and run again", report.invalid_again),
+        ("left out, as repeats of measured trials", report.repeats),
+    ):
+        if of_first or of_second:
+            notes.append(f"{what}: {of_first} of the first, {of_second} of the second")
+    for which, models in zip(("first", "second"), report.models, strict=True):
+        if len(models) > 1:
+            notes.append(f"the model of the {which} is named {' and '.join(models)}")
     if report.more and report.right.decision == "undecided":
         more = report.more
         what = f"to show a difference of {100 * report.worth:.0f} points would take about {more.if_worth} more pairs"
@@ -129,12 +138,13 @@ def _methods(report: Report) -> list[str]:
 def _several(report: Report) -> str:
     """What may be hoped for with several tries, and what can be relied on."""
     tries = report.tries
+    without = f" Without {', '.join(tries.too_few)}: not measured of both." if tries.too_few else ""
     (at, hat), (other_at, other_hat) = (
         (f"{100 * each:.0f} %" for each in pair) for pair in (tries.first, tries.second)
     )
     return (
         f"Of {tries.k} tries at an incident one is right (pass@{tries.k}): {at} and {other_at}; all are "
-        f"(pass^{tries.k}): {hat} and {other_hat}."
+        f"(pass^{tries.k}): {hat} and {other_hat}.{without}"
     )
 
 

@@ -67,14 +67,14 @@ def _night(folder: Path) -> Side:
 
 def watched(baseline: Side, nights: Sequence[Side]) -> list[Watched]:
     """For each arm of the baseline; ``nights`` in their order. InputError where some cannot be compared with it."""
-    found = [_arm(arm, trials, nights, ALARM / len(baseline.arms)) for arm, trials in baseline.arms.items()]
+    found = [_arm(arm, baseline, nights, ALARM / len(baseline.arms)) for arm in baseline.arms]
     if not any(arm in night.arms for arm in baseline.arms for night in nights):
         raise InputError("no night has an arm of the baseline", cure="run the same experiment each night")
     return found
 
 
-def _arm(arm: str, trials: Mapping[Key, TrialRow], nights: Sequence[Side], alarm: float) -> Watched:
-    first = Side(name="the baseline", arms={arm: trials})
+def _arm(arm: str, baseline: Side, nights: Sequence[Side], alarm: float) -> Watched:
+    trials, first = baseline.arms[arm], baseline.only([arm])
     scenarios = {row.scenario for row in trials.values() if row.measured}
     known = _alike(trials, scenarios) or Healed(hits=0, n=0)
     met: list[tuple[Night, Versus]] = []
@@ -84,7 +84,7 @@ def _arm(arm: str, trials: Mapping[Key, TrialRow], nights: Sequence[Side], alarm
         if counts is None:
             left_out.append(night.name)
             continue
-        (pair,) = versus(Side(name=night.name, arms={arm: night.arms[arm]}), first)
+        (pair,) = versus(night.only([arm]), first)
         met.append((Night(name=night.name, right=counts), pair))
     return Watched(
         arm=arm,

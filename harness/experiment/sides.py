@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import InputError
 from harness.experiment.logged import logged
+from harness.experiment.rejudge import judged_last
 from harness.experiment.results import FILE, TrialRow, counted, row_of, rows
 from harness.model.scenario import Scenario
 from harness.reading import read
@@ -20,27 +21,54 @@ Key = tuple[str, int]  # scenario and seed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Uncounted:
+    """Trials of an arm in whose place another one of the same scenario and seed counts."""
+
+    again: tuple[TrialRow, ...] = ()  # INVALID, and run again
+    repeats: tuple[TrialRow, ...] = ()  # of one that was measured
+
+    def within(self, scenarios: Iterable[str]) -> Uncounted:
+        known = {*scenarios}
+        again, repeats = (tuple(row for row in of if row.scenario in known) for of in (self.again, self.repeats))
+        return Uncounted(again=again, repeats=repeats)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """``name`` as the user gave it; ``trials`` of each arm, one for each scenario and seed."""
+    """``name`` as the user gave it; ``trials`` of each arm, one for each scenario and seed.
+
+    ``uncounted`` has the arms of which there are more; none of them is in ``arms``.
+    """
 
     name: str
     arms: Mapping[str, Mapping[Key, TrialRow]]
+    uncounted: Mapping[str, Uncounted] = field(default_factory=dict)
+
+    def only(self, names: Iterable[str]) -> Side:
+        """Those arms, in that order."""
+        arms = {name: self.arms[name] for name in names}
+        return Side(name=self.name, arms=arms, uncounted={name: self.beside(name) for name in arms})
+
+    def beside(self, arm: str) -> Uncounted:
+        return self.uncounted.get(arm, Uncounted())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versus:
-    """Two arms. ``first`` is asked about: is it better than ``second``?"""
+    """Two arms. ``first`` is asked about: is it better than ``second``? ``uncounted`` of either."""
 
     name: str
     first: Mapping[Key, TrialRow]
     second: Mapping[Key, TrialRow]
+    uncounted: tuple[Uncounted, Uncounted] = (Uncounted(), Uncounted())
 
 
 def side(given: str, results: Path = Path("results")) -> Side:
     """``FOLDER``, or ``FOLDER:FIXER@RETRIEVER`` for one arm of it; from MLflow ``mlflow:NAME`` of an experiment, a
     sweep or a trial, or the id of its run, with ``:FIXER@RETRIEVER``, ``?FILTER``, or both in this order.
 
-    Where MLFLOW_TRACKING_URI names no MLflow, it is that of the folder ``results``. InputError where there is none.
+    Where MLFLOW_TRACKING_URI names no MLflow, it is that of the folder ``results``. InputError where there is none, and
+    where an arm has trials of several models.
     """
     if given.startswith(_MLFLOW):
         named, _, where = given.removeprefix(_MLFLOW).partition("?")
@@ -52,26 +80,54 @@ def side(given: str, results: Path = Path("results")) -> Side:
         if not folder.is_dir():
             raise InputError(f"there is no folder {folder}", cure="name a sweep's folder, or one that holds trials")
         alone = folder / VERDICT  # of one trial
-        what, found = str(folder), list(_of_folders([alone]) if alone.exists() else rows_of(folder))
+        what, found = str(folder), [*(_of_folders([alone]) if alone.exists() else rows_of(folder, every=True))]
     if not found:
         raise InputError(f"{what} holds no trial that has ended", cure="run some: harness sweep --help")
-    arms = _arms(found)
-    if arm and arm not in arms:
-        raise InputError(f"{what} has no arm {arm}", cure=f"it has {', '.join(sorted(arms))}")
-    return Side(name=given, arms={arm: arms[arm]} if arm else arms)
+    told = _counting(given, found)
+    if arm and arm not in told.arms:
+        raise InputError(f"{what} has no arm {arm}", cure=f"it has {', '.join(sorted(told.arms))}")
+    told = told.only([arm]) if arm else told
+    for each in told.arms:
+        _require_one_model(what, each, [row for row in found if row.arm == each])
+    return told
 
 
-def _arms(found: Sequence[TrialRow]) -> dict[str, dict[Key, TrialRow]]:
+def _counting(name: str, found: Sequence[TrialRow]) -> Side:
     """Of one scenario and seed, the first that was measured counts.
 
     In the order of time: the numbers are the same to the last digit, wherever the rows are from.
     """
     arms: dict[str, dict[Key, TrialRow]] = {}
+    again: dict[str, list[TrialRow]] = {}
+    repeats: dict[str, list[TrialRow]] = {}
     for row in sorted(found, key=lambda row: (row.started_at, row.trial)):
-        known = arms.setdefault(row.arm, {})
-        if (row.scenario, row.seed) not in known or not known[row.scenario, row.seed].measured:
-            known[row.scenario, row.seed] = row
-    return arms
+        known, key = arms.setdefault(row.arm, {}), (row.scenario, row.seed)
+        if key in known and known[key].measured:
+            repeats.setdefault(row.arm, []).append(row)
+            continue
+        if key in known:
+            again.setdefault(row.arm, []).append(known[key])
+        known[key] = row
+    uncounted = {
+        arm: Uncounted(again=tuple(again.get(arm, ())), repeats=tuple(repeats.get(arm, ())))
+        for arm in arms
+        if arm in again or arm in repeats
+    }
+    return Side(name=name, arms=arms, uncounted=uncounted)
+
+
+def _require_one_model(what: str, arm: str, trials: Sequence[TrialRow]) -> None:
+    """What two models did together is true of neither.
+
+    A trial names the model that answered; where none did, the one that was asked for, by a name of which the server's
+    own may differ. So two names may be of one model, if one answered and the other never did.
+    """
+    named = {row.model for row in trials if row.model}
+    answered = {row.model for row in trials if row.model and (row.live or row.propose_s is not None)}
+    if max(len(answered), len(named - answered)) > 1:
+        first = min(answered or named)
+        cure = f"name one sweep, by its name or folder, or take one: \"mlflow:NAME:{arm}?params.model = '{first}'\""
+        raise InputError(f"{what}: {arm} has trials of the models {' and '.join(sorted(named))}", cure=cure)
 
 
 def versus(first: Side, second: Side) -> list[Versus]:
@@ -80,15 +136,22 @@ def versus(first: Side, second: Side) -> list[Versus]:
     InputError where none do, and where they cannot be compared: by other judges, or on other versions of a scenario.
     """
     if len(first.arms) == len(second.arms) == 1:
-        ((one, a),) = first.arms.items()
-        ((other, b),) = second.arms.items()
-        found = [Versus(name=one if one == other else f"{one} against {other}", first=a, second=b)]
+        (one,), (other,) = first.arms, second.arms
+        met = [(one, other)]
     else:
-        common = [arm for arm in first.arms if arm in second.arms]
-        found = [Versus(name=arm, first=first.arms[arm], second=second.arms[arm]) for arm in common]
-    if not found:
+        met = [(arm, arm) for arm in first.arms if arm in second.arms]
+    if not met:
         arms = ", ".join(sorted({*first.arms, *second.arms}))
         raise InputError("the two have no arm in common", cure=f"name one of each, as FOLDER:ARM; there are {arms}")
+    found = [
+        Versus(
+            name=one if one == other else f"{one} against {other}",
+            first=first.arms[one],
+            second=second.arms[other],
+            uncounted=(first.beside(one), second.beside(other)),
+        )
+        for one, other in met
+    ]
     for each in found:
         _require_comparable(each)
     return found
@@ -99,7 +162,7 @@ def _require_comparable(given: Versus) -> None:
     every = [*given.first.values(), *given.second.values()]
     judges = sorted({row.judge for row in every})
     if len(judges) > 1:
-        cure = "harness rejudge the older trials, or run them again"
+        cure = "harness rejudge the older trials and compare their folders, or run them again"
         raise InputError(f"{given.name}: judged by the judges {' and '.join(judges)}", cure=cure)
     scenarios = {scenario for scenario, _ in given.first} & {scenario for scenario, _ in given.second}
     if not scenarios:
@@ -111,9 +174,10 @@ def _require_comparable(given: Versus) -> None:
 
 
 def rows_of(folder: Path, *, every: bool = False) -> Sequence[TrialRow]:
-    """The trials of a folder, those of a sweep that count; ``every``: all of them."""
+    """The trials of a folder, those of a sweep that count; ``every``: all of them. Each as it was judged last."""
     if (folder / FILE).exists():
-        return rows(folder) if every else counted(rows(folder))
+        found = [judged_last(row, folder / row.trial) for row in rows(folder)]
+        return found if every else counted(found)
     return list(_of_folders(sorted(folder.glob(f"*/{VERDICT}"))))
 
 
@@ -122,4 +186,5 @@ def _of_folders(verdicts: Iterable[Path]) -> Iterator[TrialRow]:
         scenario, _ = read(path.parent / "scenario.yml", Scenario)
         verdict, metadata = json.loads(path.read_bytes()), scenario.metadata
         took_s = max((phase["end_s"] for phase in verdict["phases"]), default=0.0)
-        yield row_of(verdict, cell=None, fault_class=metadata.fault_class, control=metadata.control, wall_s=took_s)
+        first = row_of(verdict, cell=None, fault_class=metadata.fault_class, control=metadata.control, wall_s=took_s)
+        yield judged_last(first, path.parent)

@@ -8,12 +8,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from harness.experiment.manifest import PLAN, manifest_of
 from harness.experiment.results import TrialRow
 from harness.experiment.sides import Key, Side, side
-from harness.experiment.tries import most_tries, sample_of, tallies
+from harness.experiment.tries import measured_by_all, most_tries, sample_of, tallies
 from harness.reporting.drawing import ARM, INK, intervals, label, looks, percent, picture
 from harness.reporting.exhibit import Picture, Table
 from harness.reporting.recovery import NEVER, recovery
@@ -35,8 +36,7 @@ def trials(folder: Path | str) -> Side:
     if not (plan / PLAN).exists():
         return found
     order = [arm.name for arm in manifest_of(plan).experiment.arms]
-    arms = sorted(found.arms, key=lambda name: order.index(name) if name in order else len(order))
-    return Side(name=found.name, arms={name: found.arms[name] for name in arms})
+    return found.only(sorted(found.arms, key=lambda name: order.index(name) if name in order else len(order)))
 
 
 def right_of(trials: _Trials) -> Rate:
@@ -46,22 +46,24 @@ def right_of(trials: _Trials) -> Rate:
 
 
 def overview(given: Side) -> Table:
-    """A line an arm."""
-    found = {name: tallies(trials, _scenarios(given)) for name, trials in given.arms.items()}
-    k = most_tries(found.values())
+    """A line an arm. All but INVALID is of the trials that could be measured."""
+    met = [name for name, trials in given.arms.items() if any(row.measured for row in trials.values())]
+    shared, too_few = measured_by_all([tallies(given.arms[name], _scenarios(given)) for name in met])
+    k, found = most_tries(shared), dict(zip(met, shared, strict=True))
     rows = []
     for name, trials in given.arms.items():
-        at, hat = pass_at_k(found[name], k), pass_hat_k(found[name], k)
-        costs = [row.usd for row in trials.values() if row.usd is not None]
+        at, hat = (chance(found.get(name, {}), k) for chance in (pass_at_k, pass_hat_k))
+        measured = [row for row in trials.values() if row.measured]
+        costs = [row.usd for row in measured if row.usd is not None]
         rows.append(
             (
                 name,
                 str(right_of(trials)),
-                str(sum(not row.measured for row in trials.values())),
+                _lost(len(trials) - len(measured), len(given.beside(name).again)),
                 f"{_share(at.value)}, {_share(hat.value)}",
                 recovery(given, trials),
-                f"{sum(row.fixer_s for row in trials.values()) / len(trials):.1f} s",
-                f"${sum(costs) / len(costs):.4f}" if costs else "no price",
+                f"{fmean(row.fixer_s for row in measured):.1f} s" if measured else "-",
+                f"${fmean(costs):.4f}" if costs else "no price",
             )
         )
     head = ("arm", "did right (95 %)", "INVALID", f"pass@{k}, pass^{k}", "time to recover", "fixer's time", "cost")
@@ -69,6 +71,11 @@ def overview(given: Side) -> Table:
         f"pass@{k}: at least one of {k} tries at an incident is right; pass^{k}: all are. Time to recover is the mean "
         f"of each scenario, then over scenarios. {NEVER}"
     )
+    if too_few:
+        note += f" pass@{k} and pass^{k} leave out {', '.join(too_few)}: not measured of every arm."
+    if repeats := {name: len(each.repeats) for name, each in given.uncounted.items() if each.repeats}:
+        told = ", ".join(f"{count} of {name}" for name, count in repeats.items())
+        note += f" Left out, as repeats of measured trials: {told}."
     return Table(title="Arm by arm", head=head, rows=rows, note=note)
 
 
@@ -178,9 +185,11 @@ def noise(given: Side) -> Table:
 
 
 def invalid(given: Side) -> Table:
-    """Trials that could not be measured."""
-    rows = [(row.trial, row.arm, row.rule) for row in _rows(given) if not row.measured]
-    return Table(title="INVALID: count for nobody", head=("trial", "arm", "rule"), rows=rows or [("none", "", "")])
+    """Trials that could not be measured, those that were run again too."""
+    rows = [(row.trial, row.arm, row.rule, "") for row in _rows(given) if not row.measured]
+    rows += [(row.trial, row.arm, row.rule, "run again") for each in given.uncounted.values() for row in each.again]
+    head = ("trial", "arm", "rule", "")
+    return Table(title="INVALID: count for nobody", head=head, rows=rows or [("none", "", "", "")])
 
 
 def _rows(given: Side) -> list[TrialRow]:
@@ -193,6 +202,10 @@ def _scenarios(given: Side) -> list[str]:
 
 def _cell(cells: Mapping[tuple[str, str], Rate], one: str, other: str, *, narrow: bool) -> Rate:
     return cells[(one, other) if narrow else (other, one)]
+
+
+def _lost(invalid: int, again: int) -> str:
+    return f"{invalid}, and {again} run again" if again else str(invalid)
 
 
 def _share(value: float) -> str:

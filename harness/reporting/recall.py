@@ -21,12 +21,11 @@ def fixers(given: Side) -> list[str]:
 
 def only(given: Side, fixer: str) -> Side:
     """The arms of one fixer, that without retrieval first. InputError where it has fewer than two."""
-    arms = {name: trials for name, trials in given.arms.items() if next(iter(trials.values())).fixer == fixer}
+    arms = [name for name, trials in given.arms.items() if next(iter(trials.values())).fixer == fixer]
     if len(arms) < 2:
         several = ", ".join(fixers(given)) or "none"
         raise InputError(f"{fixer} went with one retriever alone", cure=f"with several went: {several}")
-    ordered = sorted(arms, key=lambda name: not name.endswith("@none"))
-    return Side(name=given.name, arms={name: arms[name] for name in ordered})
+    return given.only(sorted(arms, key=lambda name: not name.endswith("@none")))
 
 
 def closeness(given: Side) -> Table:

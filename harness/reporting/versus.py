@@ -26,18 +26,14 @@ def against(given: Side, base: str | None = None, worth: float = WORTH) -> list[
     base = base or next(iter(given.arms))
     if base not in given.arms:
         raise InputError(f"{given.name} has no arm {base}", cure=f"it has {', '.join(given.arms)}")
-    known = Side(name=given.name, arms={base: given.arms[base]})
+    known = given.only([base])
     met = {scenario for scenario, _ in given.arms[base]}
-    others = {
-        name: trials
+    others = [
+        name
         for name, trials in given.arms.items()
         if name != base and any(scenario in met for scenario, _ in trials)  # a sweep may be far from its end
-    }
-    return [
-        report(each, worth)
-        for name, trials in others.items()
-        for each in versus(Side(name=given.name, arms={name: trials}), known)
     ]
+    return [report(each, worth) for name in others for each in versus(given.only([name]), known)]
 
 
 def of_two(first: Side, second: Side, worth: float = WORTH) -> list[Report]:
@@ -47,8 +43,12 @@ def of_two(first: Side, second: Side, worth: float = WORTH) -> list[Report]:
 
 def both(first: Side, second: Side) -> Side:
     """The arms of two sweeps side by side, each named by its sweep."""
-    arms = {f"{Path(each.name).name}: {arm}": trials for each in (first, second) for arm, trials in each.arms.items()}
-    return Side(name=f"{first.name} and {second.name}", arms=arms)
+    named = {f"{Path(each.name).name}: {arm}": (each, arm) for each in (first, second) for arm in each.arms}
+    return Side(
+        name=f"{first.name} and {second.name}",
+        arms={name: each.arms[arm] for name, (each, arm) in named.items()},
+        uncounted={name: each.beside(arm) for name, (each, arm) in named.items()},
+    )
 
 
 def forest(reports: Sequence[Report], *, measure: str = "right") -> Exhibit:

@@ -126,9 +126,9 @@ def read_story(folder: Path) -> Iterator[Event]:
         yield WindowObserved(at_s=window.end_s, window=window, slo_held=False)  # the judge asks the window itself
 
 
-def read_verdict(folder: Path) -> Verdict | None:
-    """How the trial ended; None: it has not. InputError where the file cannot be read as a verdict."""
-    path = folder / VERDICT
+def read_verdict(folder: Path, name: str = VERDICT) -> Verdict | None:
+    """How the trial ended, by the file of that ``name``; None: it is not there. InputError where it is no verdict."""
+    path = folder / name
     if not path.exists():
         return None
     try:

@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as Xml
@@ -18,13 +19,13 @@ from harness.cli.compare import command
 from harness.errors import InputError
 from harness.experiment import compared
 from harness.experiment.compare import Measure, Report, report
-from harness.experiment.results import append
-from harness.experiment.sides import Side, side, versus
+from harness.experiment.results import TrialRow, append, row_of, rows
+from harness.experiment.sides import Side, rows_of, side, versus
 from harness.model.verdict import Outcome
 from harness.sinks.journal import verdict_json
 from tests import events as sample
 from tests.e2e import tiny
-from tests.rows import SEEDS, Outcomes, half, healed, never, trials
+from tests.rows import SEEDS, Outcomes, half, healed, never, row, trials
 
 
 def compare(first: Side, second: Side) -> Report:
@@ -254,6 +255,138 @@ def test_a_folder_of_trials(tmp_path: Path) -> None:
 def test_a_folder_that_has_none_is_told(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"there is no folder|no trial that has ended"):
         side(str(tmp_path / name))
+
+
+# --- what does not count, and is told ---
+
+
+def by(model: str, seed: int, outcome: Outcome = Outcome.HEALED, *, answered: bool = True, **more: object) -> TrialRow:
+    """Of the arm a@lexical; ``more`` overwrites."""
+    known = {"trial": f"{model}-{seed}", "cell": f"{model}/{seed}", "model": model}
+    return replace(row("pool", "a", seed, outcome), propose_s=4.0 if answered else None, **{**known, **more})
+
+
+def kept(folder: Path, made: Iterable[TrialRow]) -> Path:
+    for each in made:
+        append(folder, each)
+    return folder
+
+
+def test_an_arm_of_two_models_is_refused(tmp_path: Path) -> None:
+    poor = [by("qwen3", seed, Outcome.NOT_HEALED) for seed in SEEDS]
+    folder = kept(tmp_path / "both", [*poor, *(by("gpt-oss", seed) for seed in SEEDS)])
+    for given in (f"{folder}", f"{folder}:a@lexical"):
+        with pytest.raises(InputError, match="a@lexical has trials of the models gpt-oss and qwen3") as raised:
+            side(given)
+        assert "name one sweep" in raised.value.cure
+        assert "mlflow:NAME:a@lexical?params.model = 'gpt-oss'" in raised.value.cure
+    append(folder, row("pool", "b", 1))
+    assert len(side(f"{folder}:b@lexical").arms["b@lexical"]) == 1, "the other arms can be named"
+
+
+def test_an_arm_of_two_models_that_never_answered_is_refused(tmp_path: Path) -> None:
+    folder = kept(tmp_path / "both", [by(model, 1, Outcome.NOT_HEALED, answered=False) for model in ("a-1", "b-1")])
+    with pytest.raises(InputError, match="of the models a-1 and b-1"):
+        side(str(folder))
+
+
+def test_a_model_that_its_server_calls_otherwise_is_one_and_both_names_are_told(tmp_path: Path) -> None:
+    """A trial in which no model answered has the name that was asked for."""
+    failed = by("gpt-5", 1, Outcome.NOT_HEALED, answered=False)
+    late = by("gpt-5-2026-03-01", 2, answered=False, live=True)  # a later attempt of it failed
+    folder = kept(tmp_path / "one", [failed, late, by("gpt-5-2026-03-01", 3), by("", 4)])
+    told = compare(side(str(folder)), trials("b", half))
+    assert told.models == (("gpt-5", "gpt-5-2026-03-01"), ("none",))
+    assert "the model of the first is named gpt-5 and gpt-5-2026-03-01" in " ".join(compared.text([told]).split())
+    assert "is named" not in compared.text([compare(trials("a", healed), trials("b", half))])
+
+
+def test_repeats_of_measured_trials_are_left_out_and_told(tmp_path: Path) -> None:
+    first = [by("m", seed, trial=f"early-{seed}", started_at="2026-11-28T00:00:00") for seed in SEEDS]
+    again = [by("m", seed, Outcome.NOT_HEALED, cell=f"late/{seed}") for seed in range(5)]
+    beyond = [replace(by("m", 1, cell=f"{number}", trial=f"{number}"), scenario="quiet") for number in range(4)]
+    folder = kept(tmp_path / "twice", [*again, *first, *beyond])
+    told = compare(side(str(folder)), trials("b", half))
+    assert (told.right.first, told.repeats, told.invalid_again) == (1.0, (5, 0), (0, 0)), "of scenarios that both met"
+    line = "left out, as repeats of measured trials: 5 of the first, 0 of the second"
+    assert line in " ".join(compared.text([told]).split()) and line in compared.markdown([told])
+    assert json.loads(compared.as_json([told]))[0]["repeats"] == [5, 0]
+    assert "repeats" not in compared.text([compare(trials("a", healed), trials("b", half))])
+
+
+def test_what_was_invalid_and_run_again_is_told(tmp_path: Path) -> None:
+    lost = [by("m", seed, Outcome.INVALID, cell=f"{seed}", started_at="2026-11-28T00:00:00") for seed in range(7)]
+    folder = kept(
+        tmp_path / "voids", [*lost, *(by("m", seed, trial=f"again-{seed}", cell=f"{seed}") for seed in SEEDS)]
+    )
+    told = compare(side(str(folder)), trials("b", half))
+    assert (told.right.n, told.invalid, told.invalid_again, told.repeats) == (20, (0, 0), (7, 0), (0, 0))
+    line = "INVALID and run again: 7 of the first, 0 of the second"
+    assert line in " ".join(compared.text([told]).split()) and line in compared.markdown([told])
+    assert json.loads(compared.as_json([told]))[0]["invalid_again"] == [7, 0]
+    assert "run again" not in compared.text([compare(trials("a", healed), trials("b", half))])
+
+
+def test_several_tries_are_of_the_scenarios_that_were_measured_of_both() -> None:
+    def lost(scenario: str, seed: int) -> Outcome:
+        return Outcome.INVALID if scenario == "sql" else half(scenario, seed)
+
+    told = compare(
+        trials("a", lost), trials("b", lambda name, seed: half(name, seed) if name == "pool" else never("", 0))
+    )
+    assert (told.tries.k, told.tries.first, told.tries.second) == (20, (1.0, 0.0), (1.0, 0.0))
+    assert told.tries.too_few == ("sql",)
+    assert "Without sql: not measured of both." in " ".join(compared.text([told]).split())
+
+
+# --- what a newer judge has said ---
+
+
+def judged(folder: Path, first: tuple[Outcome, str], last: tuple[Outcome, str]) -> Path:
+    """The folder of a trial that was judged twice, each time with what came of it and by whom."""
+    folder.mkdir(parents=True)
+    (folder / "scenario.yml").write_bytes(tiny.make(folder.parent.parent / f"base of {folder.name}").read_bytes())
+    for name, (outcome, judge) in (("verdict.json", first), ("rejudged.json", last)):
+        verdict = sample.verdict(outcome, sample.trial(folder.name))
+        (folder / name).write_text(verdict_json(replace(verdict, judge=judge, rule=f"rule of judge {judge}")))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "counts"), [("4", "5", "5"), ("9", "10", "10"), ("", "5", "5"), ("5", "5", "5"), ("6", "5", "6")]
+)
+def test_the_newer_judge_counts_in_a_folder_of_trials(tmp_path: Path, first: str, last: str, counts: str) -> None:
+    folder = judged(tmp_path / "results" / "one", (Outcome.INVALID, first), (Outcome.HEALED, last))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for given in (folder, folder.parent):
+        ((found,),) = (each.values() for each in side(str(given)).arms.values())
+        expected = Outcome.HEALED if counts == last != first else Outcome.INVALID
+        assert (found.outcome, found.judge, found.rule) == (expected, counts, f"rule of judge {counts}")
+        assert (found.cell, found.fixer, found.wall_s) == ("", "playbook", 34.0)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before, "nothing is changed by reading"
+
+
+def test_the_newer_judge_counts_in_a_sweep_which_keeps_what_it_alone_knows(tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    folder = judged(sweep / "one", (Outcome.NOT_HEALED, "4"), (Outcome.HEALED, "5"))
+    first = row_of(
+        json.loads((folder / "verdict.json").read_text()), cell=None, fault_class="database", control=False, wall_s=61.2
+    )
+    append(sweep, replace(first, cell="pool/mine@lexical/1", fixer="mine", wall_s=61.25))
+    append(sweep, replace(first, trial="gone", cell="pool/mine@lexical/2", fixer="mine"))
+    one, gone = rows_of(sweep)
+    assert (one.outcome, one.judge, one.rule) == (Outcome.HEALED, "5", "rule of judge 5")
+    assert (one.cell, one.fixer, one.wall_s) == ("pool/mine@lexical/1", "mine", 61.25)
+    assert (gone.outcome, gone.judge) == (Outcome.NOT_HEALED, "4")
+    assert rows(sweep)[0].judge == "4", "nothing is changed by reading"
+
+
+def test_a_damaged_second_verdict_is_told_with_its_cure(tmp_path: Path) -> None:
+    folder = judged(tmp_path / "results" / "one", (Outcome.HEALED, "4"), (Outcome.HEALED, "5"))
+    (folder / "rejudged.json").write_text("{}")
+    with pytest.raises(InputError, match=r"rejudged\.json: not a verdict") as raised:
+        side(str(folder))
+    assert raised.value.cure == f"write it anew: harness rejudge {folder}"
 
 
 # --- how it is told ---

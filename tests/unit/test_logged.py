@@ -203,6 +203,7 @@ def test_whatever_the_order_of_rows_the_numbers_are_the_same(root: Path) -> None
         (":playbook@lexical?tags.class = 'database'", 1),
         ("?tags.fixer = 'command: ./mine --fast' and params.scenario = 'quiet_day'", 1),
         ("?tags.rule = 'rule of INVALID'", 1),
+        ("?params.model = 'playbook-1'", 4),
         ("?dataset.name = 'pool_exhaustion' and tags.control = 'false'", 2),
     ],
 )

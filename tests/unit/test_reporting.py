@@ -201,11 +201,51 @@ def test_invalid_trials_count_for_nobody_and_are_listed() -> None:
         return Outcome.INVALID if seed == 3 else Outcome.HEALED
 
     given = trials("a", busy)
-    assert (
-        arms.overview(given).rows[0][1:3] == ["38 of 38 (90.8-100.0 %)", "2"] or arms.overview(given).rows[0][2] == "2"
-    )
+    assert arms.overview(given).rows[0][1:3] == ("38 of 38 (90.8-100.0 %)", "2")
     assert str(arms.right_of(given.arms["a@lexical"])).startswith("38 of 38")
     assert [line[0] for line in arms.invalid(given).rows] == ["pool-a-3", "sql-a-3"]
+
+
+def test_what_was_invalid_and_run_again_is_told_and_listed(tmp_path: Path) -> None:
+    for number, outcome in enumerate([Outcome.INVALID, Outcome.INVALID, Outcome.HEALED]):
+        one = replace(row("pool", "a", 1, outcome), trial=f"try-{number}", started_at=f"2026-11-29T00:0{number}:00")
+        append(tmp_path, one)
+    append(tmp_path, row("sql", "a", 1, Outcome.INVALID))
+    given = arms.trials(tmp_path)
+    assert arms.overview(given).rows[0][2] == "1, and 2 run again"
+    assert [(line[0], line[3]) for line in arms.invalid(given).rows] == [
+        ("sql-a-1", ""),
+        ("try-0", "run again"),
+        ("try-1", "run again"),
+    ]
+
+
+def test_what_trials_cost_that_could_not_be_measured_is_in_no_mean() -> None:
+    rows = {("pool", seed): replace(row("pool", "a", seed), fixer_s=2.0, usd=0.5) for seed in range(4)}
+    lost = replace(row("pool", "a", 9, Outcome.INVALID), fixer_s=300.0, usd=80.0)
+    given = Side(name="s", arms={"a@lexical": {**rows, ("pool", 9): lost}})
+    assert arms.overview(given).rows[0][5:] == ("2.0 s", "$0.5000")
+
+
+def test_several_tries_are_of_the_scenarios_that_were_measured_of_every_arm() -> None:
+    def lost(scenario: str, seed: int) -> Outcome:
+        return Outcome.INVALID if scenario == "sql" else half(scenario, seed)
+
+    def hard(scenario: str, seed: int) -> Outcome:
+        return never(scenario, seed) if scenario == "sql" else half(scenario, seed)
+
+    pair = {**trials("a", lost).arms, **trials("b", hard).arms}
+    table = arms.overview(Side(name="s", arms={**pair, **trials("c", lambda *_: Outcome.INVALID).arms}))
+    assert table.head[3] == "pass@20, pass^20"
+    assert [line[3] for line in table.rows] == ["100%, 0%", "100%, 0%", "-, -"], "of pool alone"
+    assert "leave out sql: not measured of every arm" in table.note
+
+
+def test_repeats_that_are_left_out_are_told_arm_by_arm(tmp_path: Path) -> None:
+    for number in range(3):
+        append(tmp_path, replace(row("pool", "a", 1), trial=f"try-{number}", cell=f"{number}"))
+    assert "Left out, as repeats of measured trials: 2 of a@lexical." in arms.overview(arms.trials(tmp_path)).note
+    assert "Left out" not in arms.overview(two()).note
 
 
 def test_the_heat_map_tells_each_cell() -> None:
