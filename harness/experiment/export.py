@@ -46,7 +46,7 @@ TRIALS: Mapping[str, str] = {
     "confidence": "0 to 1, as the fixer stated it before the outcome was known",
     "retriever_confidence": "0 to 1, how far the best passage stands out",
     "combined_confidence": "0 to 1, of both",
-    "budget_burned": "bad arrivals from the fault on, over what the objective allows in that time",
+    "budget_burned": "how many times faster than allowed the worst objective burned its budget since the fault",
     "tokens_in": "of all requests to a model",
     "tokens_out": "the same",
     "fixer_s": "seconds that proposals took",
