@@ -263,7 +263,7 @@ def test_a_folder_that_has_none_is_told(tmp_path: Path, name: str) -> None:
 def by(model: str, seed: int, outcome: Outcome = Outcome.HEALED, *, answered: bool = True, **more: object) -> TrialRow:
     """Of the arm a@lexical; ``more`` overwrites."""
     known = {"trial": f"{model}-{seed}", "cell": f"{model}/{seed}", "model": model}
-    return replace(row("pool", "a", seed, outcome), propose_s=4.0 if answered else None, **{**known, **more})
+    return replace(row("pool", "a", seed, outcome), **{"propose_s": 4.0 if answered else None, **known, **more})
 
 
 def kept(folder: Path, made: Iterable[TrialRow]) -> Path:
@@ -290,11 +290,14 @@ def test_an_arm_of_two_models_that_never_answered_is_refused(tmp_path: Path) -> 
         side(str(folder))
 
 
-def test_a_model_that_its_server_calls_otherwise_is_one_and_both_names_are_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [{"propose_s": 4.0}, {"live": True}], ids=["proposed last", "live, then failed"])
+def test_a_model_that_its_server_calls_otherwise_is_one_and_both_names_are_told(
+    tmp_path: Path, how: dict[str, object]
+) -> None:
     """A trial in which no model answered has the name that was asked for."""
     failed = by("gpt-5", 1, Outcome.NOT_HEALED, answered=False)
-    late = by("gpt-5-2026-03-01", 2, answered=False, live=True)  # a later attempt of it failed
-    folder = kept(tmp_path / "one", [failed, late, by("gpt-5-2026-03-01", 3), by("", 4)])
+    answered = by("gpt-5-2026-03-01", 2, answered=False, **how)
+    folder = kept(tmp_path / "one", [failed, answered, by("", 3)])
     told = compare(side(str(folder)), trials("b", half))
     assert told.models == (("gpt-5", "gpt-5-2026-03-01"), ("none",))
     assert "the model of the first is named gpt-5 and gpt-5-2026-03-01" in " ".join(compared.text([told]).split())

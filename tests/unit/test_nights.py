@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,12 @@ from click.testing import CliRunner
 from harness.cli.nightly import command
 from harness.errors import InputError
 from harness.experiment.nights import text, watched
-from harness.experiment.sides import Side
+from harness.experiment.sides import Side, Uncounted
 from harness.model.verdict import Outcome
 from harness.stats.sequential import ALARM
 from tests.e2e import tiny
 from tests.lanes import Lanes
-from tests.rows import SEEDS, Outcomes, half, healed, trials
+from tests.rows import SEEDS, Outcomes, half, healed, row, trials
 
 
 def nights(*outcomes: Outcomes) -> list[Side]:
@@ -47,6 +48,14 @@ def test_invalid_trials_are_no_failures() -> None:
     (found,) = watched(trials("a", healed), nights(busy, busy, busy))
     assert [(night.right.hits, night.right.n) for night in found.nights] == [(20, 20)] * 3
     assert not found.alarm
+
+
+def test_what_was_invalid_and_run_again_is_told_of_the_last_night() -> None:
+    lost = {"a@lexical": Uncounted(again=(row("pool", "a", 1, Outcome.INVALID),))}
+    (night,) = nights(healed)
+    for baseline, last, told in ((lost, {}, (0, 1)), ({}, lost, (1, 0))):
+        (found,) = watched(replace(trials("a", healed), uncounted=baseline), [replace(night, uncounted=last)])
+        assert found.last and found.last.invalid_again == told
 
 
 def test_a_night_that_lacks_a_scenario_is_left_out() -> None:

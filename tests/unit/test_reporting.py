@@ -17,7 +17,7 @@ from harness.errors import InputError
 from harness.experiment.manifest import begun
 from harness.experiment.nights import watched
 from harness.experiment.results import TrialRow, append
-from harness.experiment.sides import Side
+from harness.experiment.sides import Side, Uncounted
 from harness.model.event import Event
 from harness.model.experiment import Arm, Experiment
 from harness.model.fix import Attempt
@@ -293,6 +293,16 @@ def test_arms_are_held_against_one_of_them() -> None:
     assert "good@lexical against poor@lexical: better, +50 points" in html(versus.findings([told]))
 
 
+def test_what_does_not_count_is_told_wherever_arms_meet() -> None:
+    voids = {"good@lexical": Uncounted(again=(row("pool", "good", 1, Outcome.INVALID),) * 3)}
+    given = replace(two(), uncounted=voids)
+    (told,) = versus.against(given, "poor@lexical")
+    assert told.invalid_again == (3, 0)
+    assert "INVALID and run again: 3 of the first, 0 of the second" in html(versus.findings([told]))
+    side_by_side = versus.both(replace(given, name="r/tonight"), replace(two(), name="r/before"))
+    assert [line[2] for line in arms.overview(side_by_side).rows] == ["0", "0, and 3 run again", "0", "0"]
+
+
 def test_the_first_arm_is_the_base_unless_another_is_named() -> None:
     assert [each.name for each in versus.against(two())] == ["good@lexical against poor@lexical"]
     with pytest.raises(InputError, match="no arm nobody"):
@@ -350,9 +360,11 @@ def test_confidence_is_held_against_what_came() -> None:
 
 def test_only_fixers_with_several_retrievers_have_something_to_tell() -> None:
     arms_ = {f"playbook@{name}": _looked_up(name) for name in ("lexical", "none")}
-    given = Side(name="s", arms={**arms_, **trials("noop", never).arms})
+    voids = {"playbook@none": Uncounted(again=(row("pool", "playbook", 1, Outcome.INVALID),))}
+    given = Side(name="s", arms={**arms_, **trials("noop", never).arms}, uncounted=voids)
     assert recall.fixers(given) == ["playbook"]
     chosen = recall.only(given, "playbook")
+    assert chosen.beside("playbook@none") == voids["playbook@none"]
     assert [*chosen.arms] == ["playbook@none", "playbook@lexical"], (
         "without retrieval first: the others are held against it"
     )
