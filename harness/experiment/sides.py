@@ -55,13 +55,13 @@ def side(given: str, results: Path = Path("results")) -> Side:
         what, found = str(folder), list(_of_folders([alone]) if alone.exists() else rows_of(folder))
     if not found:
         raise InputError(f"{what} holds no trial that has ended", cure="run some: harness sweep --help")
-    arms = _arms(found)
+    arms = arms_of(found)
     if arm and arm not in arms:
         raise InputError(f"{what} has no arm {arm}", cure=f"it has {', '.join(sorted(arms))}")
     return Side(name=given, arms={arm: arms[arm]} if arm else arms)
 
 
-def _arms(found: Sequence[TrialRow]) -> dict[str, dict[Key, TrialRow]]:
+def arms_of(found: Sequence[TrialRow]) -> dict[str, dict[Key, TrialRow]]:
     """Of one scenario and seed, the first that was measured counts.
 
     In the order of time: the numbers are the same to the last digit, wherever the rows are from.
