@@ -10,7 +10,7 @@ import click
 from harness.cli.sweep import carry_on
 from harness.experiment.compared import markdown
 from harness.experiment.manifest import begun
-from harness.experiment.nights import nights_in, text, watched
+from harness.experiment.nights import counts, nights_in, text, watched
 from harness.experiment.sides import side
 from harness.experiment.sweep import Sweep
 from harness.model.experiment import Experiment
@@ -32,8 +32,8 @@ from harness.reading import read
 def command(experiment: Path, baseline: Path | None, results: Path, scheduler: str | None, look: bool) -> None:
     """Run EXPERIMENT, a file as harness sweep takes it, and tell whether it has become worse since the baseline.
 
-    Without --baseline the first night in the results is it; what is not later than it is no night. Exit code 1 on an
-    alarm, of which at most one in twenty seasons of thirty nights is false.
+    Without --baseline the first night with a measured trial is it; what is not later than it is no night. Exit code 1
+    on an alarm of any arm, and at most one in twenty seasons of thirty nights has a false one.
 
     \b
     Examples:
@@ -46,11 +46,13 @@ def command(experiment: Path, baseline: Path | None, results: Path, scheduler: s
         with begun(tonight, experiment.parent, results / tonight.name) as place:
             carry_on(Sweep(place=place), scheduler, track=False, err=True)
     first, nights = nights_in(results, baseline)
-    if not nights:
+    if not any(counts(night) for night in nights):
         click.echo(f"{first} is the baseline from now on.")
+    if not nights:
         return
     found = watched(side(str(first)), nights)
     click.echo(text(found))
-    click.echo("## The last night against the baseline\n")
-    click.echo(markdown([each.last for each in found if each.last]))
+    if last := [each.last for each in found if each.last]:
+        click.echo("## The last night against the baseline\n")
+        click.echo(markdown(last))
     click.get_current_context().exit(1 if any(each.alarm for each in found) else 0)

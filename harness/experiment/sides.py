@@ -83,7 +83,7 @@ def side(given: str, results: Path = Path("results")) -> Side:
         what, found = str(folder), [*(_of_folders([alone]) if alone.exists() else rows_of(folder, every=True))]
     if not found:
         raise InputError(f"{what} holds no trial that has ended", cure="run some: harness sweep --help")
-    told = _counting(given, found)
+    told = counting(given, found)
     if arm and arm not in told.arms:
         raise InputError(f"{what} has no arm {arm}", cure=f"it has {', '.join(sorted(told.arms))}")
     told = told.only([arm]) if arm else told
@@ -92,7 +92,7 @@ def side(given: str, results: Path = Path("results")) -> Side:
     return told
 
 
-def _counting(name: str, found: Sequence[TrialRow]) -> Side:
+def counting(name: str, found: Sequence[TrialRow]) -> Side:
     """Of one scenario and seed, the first that was measured counts.
 
     In the order of time: the numbers are the same to the last digit, wherever the rows are from.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.errors import InputError
 from harness.experiment.manifest import PLAN
-from harness.experiment.nights import nights_in
+from harness.experiment.nights import counts, nights_in
 from harness.experiment.results import FILE
 from harness.experiment.sides import Side, side
 from harness.reporting.learning import courses
@@ -60,11 +60,13 @@ def outline(folders: Sequence[Path], against: str = "") -> Outline:
 
 
 def _of_nights(folder: Path, against: str) -> Outline:
-    """The trend, and the last night against the first; of a single night its own sweep."""
-    first, later = nights_in(folder)
+    """The trend, and the last night against the first; of a single one that counts its own sweep."""
+    first, others = nights_in(folder)
+    later = [night for night in others if counts(night)]
     if not later:
         alone = _of_sweep(first, against)
-        return replace(alone, left_out=(*alone.left_out, "06_nightly_trend: there is one night"))
+        without = [f"{night.name}: no measured trial" for night in others]
+        return replace(alone, left_out=(*alone.left_out, "06_nightly_trend: there is one night", *without))
     last = folder / later[-1].name
     chapters = (
         _chapter("06_nightly_trend", nights=str(folder), baseline=""),

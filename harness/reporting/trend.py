@@ -46,7 +46,7 @@ def trend(given: Watched) -> Picture:
         _rates(above, given)
         xs = range(len(given.nights))
         below.plot(xs, [watch.p for watch in given.watch], "o-", color=BLUE)
-        below.axhline(given.alarm_at, color=RED, linestyle="--", linewidth=0.9)
+        below.axhline(given.level, color=RED, linestyle="--", linewidth=0.9)
         below.set_yscale("log")
         below.set_ylim(top=1.5)
         below.set_ylabel("p, at any time")
@@ -55,8 +55,10 @@ def trend(given: Watched) -> Picture:
             [*xs][::every], [label(night.name, 12) for night in given.nights][::every], rotation=40, ha="right"
         )
 
-    promise = f"false in at most {ALARM:.0%} of seasons, of all arms together"
-    note = f"Band: the baseline, 95 %. Under the dashed line it is an alarm, {promise}."
+    note = (
+        "Band: the baseline, 95 %. Under the dashed line it is an alarm, "
+        f"false in at most {ALARM:.0%} of seasons, over all arms together."
+    )
     return picture(given.arm, alt, draw, height_in=4.2, note=note)
 
 

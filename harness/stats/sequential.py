@@ -8,7 +8,9 @@ Inference", Statistical Science 38, 2023).
 
 The bet is spread over rates below the floor (the mixture sequential probability ratio test: H. Robbins, Annals of
 Mathematical Statistics 41, 1970) and over the night on which the drop began. It holds for trials of several scenarios
-with rates of their own, if each night runs the same ones: of rates with one mean, equal ones lose the least.
+with rates of their own, if every night, and the baseline, counts equally many trials of each, and no other: then all
+have one mean rate, and of rates with one mean, equal ones lose the least. How many they are, nothing may decide that
+knows what came of them.
 
 In simulations of thirty nights with 30 trials each, false alarms come in less than 1 season of 100: the bound of 5 % is
 for any number of nights. A drop from 90 % to 70 %, against a baseline of 300 trials, is told within four nights in six
@@ -67,8 +69,8 @@ def against_baseline(
     """Is the heal rate below that of the baseline, which is itself known from ``n`` trials only?
 
     A fifth of ``alarm`` is spent on the baseline, whose lowest credible rate is the floor (``floor_of``), the rest on
-    the nights. So a small baseline makes it slow and never false. ``p`` is never below that fifth. ValueError as
-    ``against_rate``.
+    the nights. So a small baseline makes it slow and never false. ``p`` is never below that fifth. Who watches several
+    things gives each its part of ``alarm``. ValueError as ``against_rate``.
     """
     spent = alarm * _FOR_BASELINE
     return _watch(nights, floor_of(baseline, spent), alarm, spent, planned)

@@ -409,6 +409,17 @@ def test_nights_are_told_with_their_alarm() -> None:
     assert 'class="warning"' in html(trend.findings([found]))
 
 
+def test_the_line_of_the_alarm_is_that_of_the_arm_and_no_night_is_no_error() -> None:
+    arms = {name: rows for arm in "ab" for name, rows in trials(arm, healed).arms.items()}
+    night = Side(name="11-01", arms=trials("a", half).arms)
+    first, second = watched(Side(name="all", arms=arms), [night])
+    picture = trend.trend(first)
+    drawn(picture)
+    assert "over all arms together" in html(picture)
+    drawn(trend.trend(second))
+    assert "Left out: 11-01 (no measured trial)" in html(trend.findings([second]))
+
+
 # --- which notebooks
 
 
@@ -440,7 +451,11 @@ def test_a_report_has_the_chapters_that_the_folder_has_something_for(tmp_path: P
     for number, expected in enumerate((["02_compare"], ["06_nightly_trend", "02_compare"]), start=1):
         with begun(given, tmp_path / "base", tmp_path / "nights" / f"2026-11-0{number}") as place:
             append(place.folder, row("pool", "a", 1))
+        with begun(given, tmp_path / "base", tmp_path / "nights" / f"2026-11-0{number} without trials"):
+            pass
         assert chapters([tmp_path / "nights"]) == expected
+    last = outline([tmp_path / "nights"]).chapters[1].parameters["first"]
+    assert last == str(tmp_path / "nights" / "2026-11-02"), "it is the last that has a trial"
     for folders, why in (([tmp_path / "none"], "there is no folder"), ([plain, rich, plain], "not all of trials")):
         with pytest.raises(InputError, match=why):
             outline(folders)
