@@ -114,6 +114,20 @@ def test_the_dashboard_asks_who_comes_and_mlflow_keeps_its_runs_in_postgresql(up
     assert "runs" in up.engine.docker("exec", up.container("postgres"), *tables)
 
 
+def test_mlflow_keeps_files_of_runs_in_its_volume(up: Up, tmp_path: Path) -> None:
+    """By MLflow's own client: the server runs as a user that a new volume need not be writable for."""
+    from mlflow import artifacts
+    from mlflow.tracking import MlflowClient
+
+    uri, name = f"http://{up.port('mlflow', 5000)}", "attempt-1.patch"
+    client = MlflowClient(uri)
+    run_id = client.create_run(client.create_experiment("files")).info.run_id
+    client.log_text(run_id, "a patch", name)
+    found = artifacts.download_artifacts(run_id=run_id, artifact_path=name, dst_path=str(tmp_path), tracking_uri=uri)
+    assert Path(found).read_text() == "a patch"
+    up.engine.docker("exec", up.container("mlflow"), "sh", "-c", "find /mlflow -name attempt-1.patch | grep -q .")
+
+
 def test_no_secret_is_in_an_image_or_a_container_s_configuration_or_a_log(up: Up) -> None:
     containers = up.engine.compose("-p", up.project, "ps", "-q").split()
     told = up.engine.docker("inspect", *containers) + up.engine.compose("-p", up.project, "logs", "--no-color")
