@@ -135,10 +135,10 @@ def advice(found: Trust) -> list[str]:
             f"  deploy none by itself: on half of the scenarios ({_claimed(chosen.promised)}) no threshold paid",
         ]
     lines.append(f"  deploy by itself from a confidence of {chosen.confidence:.2f} on")
-    lines.append(f"    chosen by  {_deployed(chosen.promised)}")
+    lines.append(f"    on the scenarios by which that was chosen  {_deployed(chosen.promised)}")
     if not chosen.kept.claims:
         return [*lines, "  no other scenario has a claim: nothing is left to check it on"]
-    lines.append(f"    others     {_deployed(chosen.kept)}")
+    lines.append(f"    on the other scenarios                     {_deployed(chosen.kept)}")
     if chosen.kept.gain.low <= 0:
         lines.append("  the other scenarios do not show that it pays: more trials, or people who look first")
     return lines
