@@ -169,7 +169,7 @@ def test_of_one_scenario_nothing_is_left_to_check_on() -> None:
 
 
 def test_copies_confirm_nothing() -> None:
-    """Six scenarios, every other of which always heals, each with a confidence of its own: which so tells nothing."""
+    """Six scenarios, every other of which heals each time, each with a confidence of its own: which so tells nothing."""
     told = [
         Claim(confidence=0.9 - 0.05 * number, healed=number % 2 == 0, scenario=f"s{number}", seed=seed)
         for number in range(6)
