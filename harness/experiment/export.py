@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -47,7 +46,6 @@ TRIALS: Mapping[str, str] = {
     "confidence": "0 to 1, as the fixer stated it before the outcome was known",
     "retriever_confidence": "0 to 1, how far the best passage stands out",
     "combined_confidence": "0 to 1, of both",
-    "undone": "what was said of fixes that went live and were taken back, in JSON; empty: nobody knows",
     "budget_burned": "how many times faster than allowed the worst objective burned its budget since the fault",
     "tokens_in": "of all requests to a model",
     "tokens_out": "the same",
@@ -144,9 +142,7 @@ def _counting(found: Sequence[TrialRow]) -> list[TrialRow]:
 
 
 def _plain(row: TrialRow) -> dict[str, object]:
-    plain = asdict(row)
-    undone = None if row.undone is None else json.dumps(plain["undone"])
-    return plain | {"outcome": str(row.outcome), "undone": undone}
+    return {**asdict(row), "outcome": str(row.outcome)}
 
 
 def _attempts(folder: Path) -> Iterator[dict[str, object]]:

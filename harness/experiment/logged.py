@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter
-
 from harness.errors import InputError, ServiceUnavailable
-from harness.experiment.results import Stated, TrialRow
+from harness.experiment.results import TrialRow
 from harness.model.verdict import Outcome
 from harness.sinks.tracking import quiet, shown
 
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-_UNDONE = TypeAdapter(tuple[Stated, ...])
 _PAGE = 1000  # runs in a request
 _WANTED = "tags.kind = 'trial' and attributes.status = 'FINISHED'"
 _PARENT = "mlflow.parentRunId"
@@ -143,7 +140,6 @@ def _row(run: Run) -> TrialRow:
         confidence=metrics.get("confidence"),
         retriever_confidence=metrics.get("retriever_confidence"),
         combined_confidence=metrics.get("combined_confidence"),
-        undone=_UNDONE.validate_json(tags["undone"]) if "undone" in tags else None,
         budget_burned=metrics["error_budget_burned"],
         tokens_in=int(metrics.get("tokens_in", 0)),
         tokens_out=int(metrics.get("tokens_out", 0)),

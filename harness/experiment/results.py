@@ -15,16 +15,7 @@ from harness.model.verdict import Outcome
 from harness.stats.basics import won
 
 FILE = "trials.jsonl"  # in the sweep's folder
-VERSION = 2  # of a row's shape
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stated:
-    """What was said of a fix before its outcome was known, 0 to 1. None: nothing."""
-
-    confidence: float | None = None  # the fixer's
-    retriever_confidence: float | None = None
-    combined_confidence: float | None = None
+VERSION = 1  # of a row's shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +52,6 @@ class TrialRow:
     confidence: float | None = None
     retriever_confidence: float | None = None
     combined_confidence: float | None = None
-    undone: tuple[Stated, ...] | None = None  # of fixes that went live before the last one; None: nobody knows
     budget_burned: float = 0.0
     tokens_in: int = 0
     tokens_out: int = 0
@@ -141,26 +131,12 @@ def row_of(
         confidence=verdict["confidence"],
         retriever_confidence=verdict["retriever_confidence"],
         combined_confidence=verdict["combined_confidence"],
-        undone=undone(verdict["attempts"]),
         budget_burned=verdict["error_budget_burned"],
         tokens_in=cost["tokens_in"],
         tokens_out=cost["tokens_out"],
         fixer_s=cost["seconds"],
         usd=cost["usd"],
         cohens_h=(verdict["efficacy"] or {}).get("cohens_h"),
-    )
-
-
-def undone(attempts: Sequence[Mapping[str, Any]]) -> tuple[Stated, ...]:
-    """Of fixes that went live and were taken back for not healing: all that were live but the last."""
-    live = [attempt for attempt in attempts if attempt["deployment"]]
-    return tuple(
-        Stated(
-            confidence=each["fix"]["confidence"],
-            retriever_confidence=each["retriever_confidence"],
-            combined_confidence=each["combined_confidence"],
-        )
-        for each in live[:-1]
     )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 from harness.errors import InputError
-from harness.experiment.results import Stated, TrialRow
+from harness.experiment.results import TrialRow
 from harness.experiment.sides import Side
 from harness.model.plain import without_nan
 from harness.model.verdict import Outcome
@@ -37,10 +37,7 @@ _FIELDS: Mapping[Whose, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """Of one arm. ``silent``: trials that could be measured, in which no fix with a confidence went live.
-
-    ``unknown``: trials with several attempts of which an older harness kept the last fix alone.
-    """
+    """Of one arm. ``silent``: trials that could be measured, in which no fix with a confidence went live."""
 
     arm: str
     whose: Whose
@@ -52,19 +49,17 @@ class Trust:
     benefit: float
     cost: float
     silent: int
-    unknown: int
 
 
 def trust(given: Side, whose: Whose, *, benefit: float, cost: float) -> list[Trust]:
     """For each arm that stated any. A fix that went live and did not heal, or that nobody needed, is a bad one.
 
-    A trial may have several: those before the last were taken back, since they did not heal. InputError where there is
-    none.
+    InputError where there is none.
     """
     found = []
     for arm, trials in given.arms.items():
         measured = [row for row in trials.values() if row.measured]
-        claims = [claim for row in measured for claim in _claims(row, whose)]
+        claims = [*_claims(measured, whose)]
         if claims:
             found.append(
                 Trust(
@@ -77,8 +72,7 @@ def trust(given: Side, whose: Whose, *, benefit: float, cost: float) -> list[Tru
                     threshold=threshold(claims, benefit=benefit, cost=cost),
                     benefit=benefit,
                     cost=cost,
-                    silent=sum(not any(_claims(row, whose)) for row in measured),
-                    unknown=sum(row.undone is None and row.attempts > 1 for row in measured),
+                    silent=len(measured) - len(claims),
                 )
             )
     if not found:
@@ -87,15 +81,11 @@ def trust(given: Side, whose: Whose, *, benefit: float, cost: float) -> list[Tru
     return found
 
 
-def _claims(row: TrialRow, whose: Whose) -> Iterator[Claim]:
-    """One for each fix that went live: what the guard or the review refuses costs nothing."""
-    fixes: list[tuple[Stated | TrialRow, bool]] = [(each, False) for each in row.undone or ()]
-    if row.live:
-        fixes.append((row, row.outcome is Outcome.HEALED))
-    for said, healed in fixes:
-        value = getattr(said, _FIELDS[whose])
-        if value is not None:
-            yield Claim(confidence=value, healed=healed, scenario=row.scenario, seed=row.seed)
+def _claims(rows: Iterable[TrialRow], whose: Whose) -> Iterable[Claim]:
+    for row in rows:
+        value = getattr(row, _FIELDS[whose])
+        if row.live and value is not None:  # what the guard or the review refuses costs nothing
+            yield Claim(confidence=value, healed=row.outcome is Outcome.HEALED, scenario=row.scenario, seed=row.seed)
 
 
 def text(found: Sequence[Trust]) -> str:
@@ -110,7 +100,6 @@ def as_json(found: Sequence[Trust]) -> str:
 def _text(found: Trust) -> str:
     parts, told = found.brier, found.reliability
     silent = f"; {found.silent} more trials without" if found.silent else ""
-    silent += f"; of {found.unknown} trials with several attempts only the last fix is known" if found.unknown else ""
     lines = [
         f"{found.arm}: {told.n} fixes went live with a confidence ({found.whose}){silent}",
         f"  Brier score {parts.score:.3f}: reliability {parts.reliability:.3f} (0 is best), resolution "
@@ -132,23 +121,16 @@ def advice(found: Trust) -> list[str]:
     if math.isinf(chosen.confidence):
         return [
             *lines,
-            f"  deploy none by itself: on half of the scenarios ({_claimed(chosen.promised)}) no threshold paid",
+            f"  deploy none by itself: on half of the incidents ({chosen.promised.claims}) no threshold paid",
         ]
     lines.append(f"  deploy by itself from a confidence of {chosen.confidence:.2f} on")
-    lines.append(f"    on the scenarios by which that was chosen  {_deployed(chosen.promised)}")
-    if not chosen.kept.claims:
-        return [*lines, "  no other scenario has a claim: nothing is left to check it on"]
-    lines.append(f"    on the other scenarios                     {_deployed(chosen.kept)}")
+    lines.append(f"    on the half by which that was chosen  {_deployed(chosen.promised)}")
+    lines.append(f"    on the other half                     {_deployed(chosen.kept)}")
     if chosen.kept.gain.low <= 0:
-        lines.append("  the other scenarios do not show that it pays: more trials, or people who look first")
+        lines.append("  the other half does not show that it pays: more trials, or people who look first")
     return lines
 
 
 def _deployed(half: Deployed) -> str:
     gain = half.gain
-    told = f"{gain.value:+.2f} a fix ({gain.low:.2f} to {gain.high:.2f})"
-    return f"{half.healed} healed, of {_claimed(half)}: {told}"
-
-
-def _claimed(half: Deployed) -> str:
-    return f"{half.claims} fixes in {half.scenarios} scenario{'s' * (half.scenarios != 1)}"
+    return f"{half.healed} healed, of {half.claims}: {gain.value:+.2f} an incident ({gain.low:.2f} to {gain.high:.2f})"

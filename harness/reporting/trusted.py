@@ -89,7 +89,7 @@ def scores(found: Sequence[Trust]) -> Table:
         for each in found
     ]
     head = ("arm", "fixes", "Brier", "its reliability", "its resolution", "ECE", "risk area", "deploy from")
-    note = "Smaller is better, but for the resolution. The threshold is chosen on one half of the scenarios."
+    note = "Smaller is better, but for the resolution. The threshold is chosen on one half of the incidents."
     return Table(title="How well the confidence tells", head=head, rows=rows, note=note)
 
 

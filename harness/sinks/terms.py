@@ -5,7 +5,6 @@ docs/metrics.md shows these tables, and ``harness.experiment.logged`` reads a tr
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from harness.model.verdict import Outcome, Trial, Verdict
 from harness.model.window import Window
 from harness.reading import read
 
-TERMS = "3"  # version of these tables: a run of another one is logged again by `harness resume FOLDER`
+TERMS = "2"  # version of these tables: a run of another one is logged again by `harness resume FOLDER`
 INTERRUPTED = "INTERRUPTED"
 
 PARAMS: Mapping[str, str] = {
@@ -47,7 +46,6 @@ TAGS: Mapping[str, str] = {
     "reason": "the same in words",
     "cell": "which trial of a sweep it was: scenario/fixer@retriever/repeat; empty: of none",
     "started_at": "ISO 8601, UTC",
-    "undone": "what was said of fixes that went live and were taken back, in JSON",
     "prompts": "version and sha256 of each prompt that a proposal answers; its text is the artifact `prompt-N.md`",
 }
 METRICS: Mapping[str, str] = {
@@ -120,7 +118,7 @@ def tags_of(trial: Trial, verdict: Verdict | None, known: Beside) -> dict[str, s
         return tags | {"outcome": INTERRUPTED}
     prompts = " ".join(attempt.fix.prompt for attempt in verdict.attempts if attempt.fix and attempt.fix.prompt)
     told = {"outcome": str(verdict.outcome), "judge": verdict.judge, "rule": verdict.rule, "reason": verdict.reason}
-    return tags | told | {"undone": _undone(verdict)} | ({"prompts": prompts} if prompts else {})
+    return tags | told | ({"prompts": prompts} if prompts else {})
 
 
 def totals_of(verdict: Verdict, known: Beside) -> dict[str, float]:
@@ -150,20 +148,6 @@ def totals_of(verdict: Verdict, known: Beside) -> dict[str, float]:
         "wall_s": took_s if known.wall_s is None else known.wall_s,
     }
     return {name: value for name, value in numbers.items() if value is not None}
-
-
-def _undone(verdict: Verdict) -> str:
-    """Of all fixes that went live but the last, in the words of a trial's row."""
-    live = [attempt for attempt in verdict.attempts if attempt.deployment]
-    said = [
-        {
-            "confidence": each.fix.confidence if each.fix else None,
-            "retriever_confidence": each.retriever_confidence,
-            "combined_confidence": each.combined_confidence,
-        }
-        for each in live[:-1]
-    ]
-    return json.dumps(said)
 
 
 def series_of(window: Window) -> dict[str, float]:

@@ -14,17 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.stats.basics import Estimate
-from harness.stats.bootstrap import Sample, clustered
 from harness.stats.intervals import Rate, rate
 
 BINS = 10
-_SEED = 1  # of resampling scenarios
 _Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """``scenario`` and ``seed`` tell the incident: two claims of one scenario are never on both sides of a split.
+    """``scenario`` and ``seed`` tell the incident: two claims of one incident are never on both sides of a split.
 
     ValueError for a confidence that is not between 0 and 1.
     """
@@ -88,13 +86,11 @@ class Point:
 class Deployed:
     """What a threshold makes of some claims. ``gain`` is per claim, those that are not deployed counted as 0.
 
-    Its interval is the wider of two: Wilson's for the share that healed of those deployed, in units of gain, and that
-    of the scenarios' means, as a sample of scenarios. Of one nothing follows for others: from - cost to benefit.
+    Its interval is for the number that were deployed: Wilson's for the share of these that healed, in units of gain.
     With none deployed it is 0, for sure.
     """
 
     claims: int
-    scenarios: int
     healed: Rate  # of those deployed
     gain: Estimate
 
@@ -105,8 +101,8 @@ class Threshold:
 
     confidence: float
     break_even: float
-    promised: Deployed  # on the scenarios on which it was chosen: the best of many, and so flattered
-    kept: Deployed  # on the others
+    promised: Deployed  # on the half on which it was chosen: the best of many, and so flattered
+    kept: Deployed  # on the other half
 
 
 def brier(claims: Sequence[Claim], bins: int = BINS) -> Brier:
@@ -187,18 +183,18 @@ def aurc(claims: Sequence[Claim]) -> float:
 def threshold(claims: Sequence[Claim], *, benefit: float, cost: float, salt: str = "") -> Threshold:
     """From which confidence on deploying pays, where a good fix is worth ``benefit`` and a bad one costs ``cost``.
 
-    Chosen on one half of the scenarios: the confidence with the greatest gain, the highest of equal ones, since what
-    gains nothing need not be deployed. Checked on the others, of which the choice has seen nothing: seeds of one
-    scenario are near copies, and would confirm whatever was chosen. Which half a scenario is in follows from its rank
-    by a hash of ``salt`` and its name. Of one scenario nothing is left to check on. In the long run a deployment pays
-    if more than cost / (benefit + cost) of them heal (C. Elkan, "The Foundations of Cost-Sensitive Learning", IJCAI
-    2001).
+    Chosen on one half of the incidents: the confidence with the greatest gain, the highest of equal ones, since what
+    gains nothing need not be deployed. Checked on the other. Which half an incident is in follows from a hash of
+    ``salt``, scenario and seed, so it stays there when others are added. In the long run a deployment pays if more
+    than cost / (benefit + cost) of them heal (C. Elkan, "The Foundations of Cost-Sensitive Learning", IJCAI 2001).
 
     ValueError unless benefit and cost are positive and finite.
     """
     if not (0 < benefit < math.inf and 0 < cost < math.inf):
         raise ValueError(f"benefit and cost are positive, not {benefit} and {cost}")
-    halves = _halves(claims, salt)
+    halves: tuple[list[Claim], list[Claim]] = [], []
+    for claim in claims:
+        halves[_half(claim, salt)].append(claim)
     best, most = math.inf, 0.0
     for point in risk_coverage(halves[0]):
         gain = point.n * (benefit * (1 - point.risk) - cost * point.risk)
@@ -213,35 +209,18 @@ _BRIER_PARTS = ("score", "reliability", "resolution", "uncertainty", "spread_wit
 
 def _deployed(claims: Sequence[Claim], least: float, benefit: float, cost: float) -> Deployed:
     live = [claim.healed for claim in claims if claim.confidence >= least]
-    healed, scenarios = rate(sum(live), len(live)), len({claim.scenario for claim in claims})
+    healed = rate(sum(live), len(live))
     if not live:
-        gain = Estimate(value=0.0, low=0.0, high=0.0)
-        return Deployed(claims=len(claims), scenarios=scenarios, healed=healed, gain=gain)
+        return Deployed(claims=len(claims), healed=healed, gain=Estimate(value=0.0, low=0.0, high=0.0))
     share = len(live) / len(claims)
     value, low, high = (
         share * (part * (benefit + cost) - cost) for part in (healed.hits / healed.n, healed.low, healed.high)
     )
-    apart = _apart(claims, least, benefit, cost)
-    told = Estimate(value=value, low=max(-cost, min(low, value - apart)), high=min(benefit, max(high, value + apart)))
-    return Deployed(claims=len(claims), scenarios=scenarios, healed=healed, gain=told)
+    return Deployed(claims=len(claims), healed=healed, gain=Estimate(value=value, low=low, high=high))
 
 
-def _apart(claims: Sequence[Claim], least: float, benefit: float, cost: float) -> float:
-    """Half the width of the interval of the scenarios' mean gains; infinite of one scenario."""
-    gains = tuple((benefit if claim.healed else -cost) * (claim.confidence >= least) for claim in claims)
-    told = clustered(Sample(values=gains, scenarios=tuple(claim.scenario for claim in claims)), _SEED).mean
-    return math.inf if math.isnan(told.low) else max(told.value - told.low, told.high - told.value)
-
-
-def _halves(claims: Sequence[Claim], salt: str) -> tuple[list[Claim], list[Claim]]:
-    """By scenario, as many in the one as in the other, or one more in the first."""
-
-    def rank(name: str) -> bytes:
-        return hashlib.sha256(f"{salt}\0{name}".encode()).digest()
-
-    first = {*sorted({claim.scenario for claim in claims}, key=rank)[::2]}
-    chosen, others = ([each for each in claims if (each.scenario in first) is inside] for inside in (True, False))
-    return chosen, others
+def _half(claim: Claim, salt: str) -> int:
+    return hashlib.sha256(f"{salt}\0{claim.scenario}\0{claim.seed}".encode()).digest()[0] & 1
 
 
 def _tied(claims: Sequence[Claim]) -> list[tuple[float, list[Claim]]]:

@@ -12,24 +12,22 @@ from click.testing import CliRunner
 
 from harness.cli.calibration import command
 from harness.errors import InputError
-from harness.experiment.results import Stated, append, undone
+from harness.experiment.results import append
 from harness.experiment.sides import Side
 from harness.experiment.trust import as_json, text, trust
 from harness.model.verdict import Outcome
-from tests.e2e import tiny
 from tests.rows import row
 
 
 def arm(honest: bool, n: int = 400, **changes: object) -> Side:
-    """Heals as often as it says, or says the opposite, in twenty scenarios."""
+    """Heals as often as it says, or says the opposite."""
     drawn = random.Random(7)
     trials = {}
     for seed in range(n):
         said = drawn.random()
         healed = (drawn.random() < said) is honest
-        name = f"s{seed % 20}"
-        made = row(name, "a", seed, Outcome.HEALED if healed else Outcome.NOT_HEALED)
-        trials[name, seed] = replace(made, confidence=said, live=True, **changes)  # type: ignore[arg-type]
+        made = row("pool", "a", seed, Outcome.HEALED if healed else Outcome.NOT_HEALED)
+        trials["pool", seed] = replace(made, confidence=said, live=True, **changes)  # type: ignore[arg-type]
     return Side(name="a", arms={"a@lexical": trials})
 
 
@@ -49,39 +47,6 @@ def test_who_is_sure_and_wrong_may_deploy_nothing() -> None:
     assert found.brier.score > 0.3
     (told,) = json.loads(as_json([found]))
     assert told["threshold"]["confidence"] is None
-
-
-def test_a_fix_that_was_taken_back_is_a_bad_one_though_the_next_healed() -> None:
-    """The surest were wrong: to deploy from 0.6 on would have paid only if nobody counted them."""
-    said = Stated(confidence=0.9)
-    trials = {
-        (f"s{seed}", 1): replace(row(f"s{seed}", "a", 1), confidence=0.6, live=True, attempts=2, undone=(said,))
-        for seed in range(10)
-    }
-    (found,) = trust(Side(name="a", arms={"a@lexical": trials}), "stated", benefit=1, cost=5)
-    assert [(part.confidence, part.healed.hits, part.healed.n) for part in found.reliability.bins] == [
-        (pytest.approx(0.6), 10, 10),
-        (pytest.approx(0.9), 0, 10),
-    ]
-    assert "a@lexical: 20 fixes went live with a confidence (stated)\n" in text([found])
-    assert "deploy none by itself" in text([found])
-
-
-def test_what_an_older_harness_did_not_keep_is_told() -> None:
-    trials = {("pool", 1): replace(row("pool", "a", 1), confidence=0.6, live=True, attempts=2)}
-    (found,) = trust(Side(name="a", arms={"a@lexical": trials}), "stated", benefit=1, cost=1)
-    assert found.unknown == 1
-    assert "of 1 trials with several attempts only the last fix is known" in text([found])
-    assert "no other scenario has a claim: nothing is left to check it on" in text([found])
-
-
-def test_all_that_was_live_but_the_last_was_taken_back() -> None:
-    verdict = json.loads((tiny.ROOT / "tests" / "fixtures" / "journal-2" / "verdict.json").read_text())
-    (live,) = verdict["attempts"]
-    refused = live | {"deployment": None, "fix": None}
-    bad = live | {"fix": live["fix"] | {"confidence": 0.8}, "retriever_confidence": 0.3, "combined_confidence": 0.5}
-    assert undone([refused, live, refused]) == ()
-    assert undone([bad, refused, live]) == (Stated(confidence=0.8, retriever_confidence=0.3, combined_confidence=0.5),)
 
 
 def test_a_false_alarm_is_a_bad_fix_and_what_never_went_live_is_none() -> None:
