@@ -27,7 +27,8 @@ def command(trials: str, whose: trust.Whose, benefit: float, cost: float, as_jso
     """Is a fixer as sure as it should be, and from which confidence on may its fixes go live by themselves?
 
     TRIALS is a folder of a sweep, or of trials, or FOLDER:FIXER@RETRIEVER, or from MLflow, as harness compare takes it.
-    The threshold is chosen on one half of the incidents and checked on the other.
+    Each fix that went live counts, also those that failed before another healed. The threshold is chosen on one half of
+    the scenarios and checked on the other, which needs two or more.
 
     \b
     Examples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -46,6 +47,7 @@ TRIALS: Mapping[str, str] = {
     "confidence": "0 to 1, as the fixer stated it before the outcome was known",
     "retriever_confidence": "0 to 1, how far the best passage stands out",
     "combined_confidence": "0 to 1, of both",
+    "live_fixes": "each fix that went live, in order, with these three: a list in JSON; empty: an older row has none",
     "budget_burned": "how many times faster than allowed the worst objective burned its budget since the fault",
     "tokens_in": "of all requests to a model",
     "tokens_out": "the same",
@@ -142,7 +144,9 @@ def _counting(found: Sequence[TrialRow]) -> list[TrialRow]:
 
 
 def _plain(row: TrialRow) -> dict[str, object]:
-    return {**asdict(row), "outcome": str(row.outcome)}
+    told = asdict(row)
+    live = None if row.live_fixes is None else json.dumps(told["live_fixes"])
+    return {**told, "outcome": str(row.outcome), "live_fixes": live}
 
 
 def _attempts(folder: Path) -> Iterator[dict[str, object]]:

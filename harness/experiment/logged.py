@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter, ValidationError
+
 from harness.errors import InputError, ServiceUnavailable
 from harness.experiment.results import TrialRow
+from harness.model.confidence import HowSure
 from harness.model.verdict import Outcome
 from harness.sinks.tracking import quiet, shown
 
@@ -19,6 +22,7 @@ _PAGE = 1000  # runs in a request
 _WANTED = "tags.kind = 'trial' and attributes.status = 'FINISHED'"
 _PARENT = "mlflow.parentRunId"
 _KINDS = {"sweep": f"tags.`{_PARENT}` = '{{}}'", "trial": "attributes.run_id = '{}'"}  # which runs are meant by one
+_LIVE = TypeAdapter(tuple[HowSure, ...])
 _CURE = "log them again: harness resume FOLDER, or compare their folders"
 
 
@@ -140,6 +144,7 @@ def _row(run: Run) -> TrialRow:
         confidence=metrics.get("confidence"),
         retriever_confidence=metrics.get("retriever_confidence"),
         combined_confidence=metrics.get("combined_confidence"),
+        live_fixes=_live_fixes(tags.get("live_fixes", "")),
         budget_burned=metrics["error_budget_burned"],
         tokens_in=int(metrics.get("tokens_in", 0)),
         tokens_out=int(metrics.get("tokens_out", 0)),
@@ -147,3 +152,11 @@ def _row(run: Run) -> TrialRow:
         usd=metrics.get("cost_usd"),
         cohens_h=metrics.get("cohens_h"),
     )
+
+
+def _live_fixes(tag: str) -> tuple[HowSure, ...] | None:
+    """None where an older harness has logged the trial, or the tag was cut: MLflow keeps 5000 characters of it."""
+    try:
+        return _LIVE.validate_json(tag)
+    except ValidationError:
+        return None

@@ -11,18 +11,21 @@ from pydantic import TypeAdapter
 
 from harness.experiment.lines import append_row, read_rows
 from harness.experiment.plan import Cell
+from harness.model.confidence import HowSure
 from harness.model.verdict import Outcome
 from harness.stats.basics import won
 
 FILE = "trials.jsonl"  # in the sweep's folder
-VERSION = 1  # of a row's shape
+VERSION = 2  # of a row's shape: 1 had no live_fixes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRow:
     """One trial, as far as comparisons need it; times in seconds from the fault on, None: it did not happen.
 
-    ``cell`` is empty for a trial that no sweep has run. ``wall_s`` is what the trial took as a whole.
+    ``cell`` is empty for a trial that no sweep has run. ``wall_s`` is what the trial took as a whole. ``confidence``
+    and its two siblings are of the last fix that went live, else of the last proposal; ``live_fixes`` has all that went
+    live, in order, None where that was not kept. Of these only the last can have healed.
     """
 
     trial: str
@@ -52,6 +55,7 @@ class TrialRow:
     confidence: float | None = None
     retriever_confidence: float | None = None
     combined_confidence: float | None = None
+    live_fixes: tuple[HowSure, ...] | None = None
     budget_burned: float = 0.0
     tokens_in: int = 0
     tokens_out: int = 0
@@ -131,12 +135,21 @@ def row_of(
         confidence=verdict["confidence"],
         retriever_confidence=verdict["retriever_confidence"],
         combined_confidence=verdict["combined_confidence"],
+        live_fixes=tuple(_how_sure(attempt) for attempt in verdict["attempts"] if attempt["deployment"]),
         budget_burned=verdict["error_budget_burned"],
         tokens_in=cost["tokens_in"],
         tokens_out=cost["tokens_out"],
         fixer_s=cost["seconds"],
         usd=cost["usd"],
         cohens_h=(verdict["efficacy"] or {}).get("cohens_h"),
+    )
+
+
+def _how_sure(attempt: Mapping[str, Any]) -> HowSure:
+    return HowSure(
+        confidence=(attempt["fix"] or {}).get("confidence"),
+        retriever_confidence=attempt["retriever_confidence"],
+        combined_confidence=attempt["combined_confidence"],
     )
 
 

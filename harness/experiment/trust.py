@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 from harness.errors import InputError
 from harness.experiment.results import TrialRow
 from harness.experiment.sides import Side
+from harness.model.confidence import HowSure
 from harness.model.plain import without_nan
 from harness.model.verdict import Outcome
 from harness.stats.calibration import (
     Brier,
     Claim,
-    Deployed,
     Point,
     Reliability,
-    Threshold,
     brier,
     reliability,
     risk_coverage,
-    threshold,
 )
 from harness.stats.calibration import aurc as area
+from harness.stats.threshold import Deployed, Threshold, threshold
 
 Whose = Literal["stated", "retrieval", "combined"]
 _FIELDS: Mapping[Whose, str] = {
@@ -37,7 +36,11 @@ _FIELDS: Mapping[Whose, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """Of one arm. ``silent``: trials that could be measured, in which no fix with a confidence went live."""
+    """Of one arm: each fix that went live with a confidence, of which a trial of several attempts may have several.
+
+    ``silent``: trials that could be measured, in which there was none. ``lacking``: trials of which more than one may
+    have gone live, and an older harness kept the last alone; those before it healed nothing, and are not counted.
+    """
 
     arm: str
     whose: Whose
@@ -49,6 +52,7 @@ class Trust:
     benefit: float
     cost: float
     silent: int
+    lacking: int
 
 
 def trust(given: Side, whose: Whose, *, benefit: float, cost: float) -> list[Trust]:
@@ -59,7 +63,8 @@ def trust(given: Side, whose: Whose, *, benefit: float, cost: float) -> list[Tru
     found = []
     for arm, trials in given.arms.items():
         measured = [row for row in trials.values() if row.measured]
-        claims = [*_claims(measured, whose)]
+        told = [[*_claims(row, whose)] for row in measured]
+        claims = [claim for of_trial in told for claim in of_trial]
         if claims:
             found.append(
                 Trust(
@@ -72,7 +77,8 @@ def trust(given: Side, whose: Whose, *, benefit: float, cost: float) -> list[Tru
                     threshold=threshold(claims, benefit=benefit, cost=cost),
                     benefit=benefit,
                     cost=cost,
-                    silent=len(measured) - len(claims),
+                    silent=sum(not of_trial for of_trial in told),
+                    lacking=sum(row.live and row.live_fixes is None and row.attempts > 1 for row in measured),
                 )
             )
     if not found:
@@ -81,11 +87,26 @@ def trust(given: Side, whose: Whose, *, benefit: float, cost: float) -> list[Tru
     return found
 
 
-def _claims(rows: Iterable[TrialRow], whose: Whose) -> Iterable[Claim]:
-    for row in rows:
-        value = getattr(row, _FIELDS[whose])
-        if row.live and value is not None:  # what the guard or the review refuses costs nothing
-            yield Claim(confidence=value, healed=row.outcome is Outcome.HEALED, scenario=row.scenario, seed=row.seed)
+def _claims(row: TrialRow, whose: Whose) -> Iterator[Claim]:
+    """Of a trial. What the guard or the review refuses costs nothing, and is none."""
+    live = _live(row)
+    for number, fix in enumerate(live, start=1):
+        value = getattr(fix, _FIELDS[whose])
+        if value is not None:
+            healed = row.outcome is Outcome.HEALED and number == len(live)
+            yield Claim(confidence=value, healed=healed, scenario=row.scenario)
+
+
+def _live(row: TrialRow) -> Sequence[HowSure]:
+    """All fixes that went live, in order; of an older row the last."""
+    if row.live_fixes is not None:
+        return row.live_fixes
+    last = HowSure(
+        confidence=row.confidence,
+        retriever_confidence=row.retriever_confidence,
+        combined_confidence=row.combined_confidence,
+    )
+    return [last] if row.live else []
 
 
 def text(found: Sequence[Trust]) -> str:
@@ -118,19 +139,32 @@ def advice(found: Trust) -> list[str]:
     chosen = found.threshold
     pays = f"a good fix is worth {found.benefit:g}, a bad one costs {found.cost:g}"
     lines = [f"  {pays}: it pays where more than {chosen.break_even:.0%} heal"]
+    if found.lacking:
+        lines.append(
+            f"  of {found.lacking} trials with several attempts an older harness kept the last fix alone: what went "
+            "live before it and failed is not counted here, so fewer may heal than is said"
+        )
     if math.isinf(chosen.confidence):
+        return [*lines, f"  deploy none by itself: on {_fixes(chosen.promised)} no threshold paid"]
+    lines.append(f"  deploy by itself from a confidence of {chosen.confidence:.2f} on")
+    lines.append(f"    chosen on {_deployed(chosen.promised)}")
+    if not chosen.kept.scenarios:
         return [
             *lines,
-            f"  deploy none by itself: on half of the incidents ({chosen.promised.claims}) no threshold paid",
+            "  not checked: there is one scenario, and none is left to check on; nothing is known of others",
         ]
-    lines.append(f"  deploy by itself from a confidence of {chosen.confidence:.2f} on")
-    lines.append(f"    on the half by which that was chosen  {_deployed(chosen.promised)}")
-    lines.append(f"    on the other half                     {_deployed(chosen.kept)}")
+    lines.append(f"    checked on {_deployed(chosen.kept)}")
     if chosen.kept.gain.low <= 0:
-        lines.append("  the other half does not show that it pays: more trials, or people who look first")
+        lines.append("  the check does not show that it pays: more scenarios, or people who look first")
     return lines
 
 
 def _deployed(half: Deployed) -> str:
     gain = half.gain
-    return f"{half.healed} healed, of {half.claims}: {gain.value:+.2f} an incident ({gain.low:.2f} to {gain.high:.2f})"
+    told = f"{half.healed} healed: {gain.value:+.2f} a fix ({gain.low:.2f} to {gain.high:.2f})"
+    return f"{_fixes(half)}  {told}"
+
+
+def _fixes(half: Deployed) -> str:
+    """Such as ``40 fixes of 2 scenarios``."""
+    return f"{half.claims} fixes of {half.scenarios} scenario{'' if half.scenarios == 1 else 's'}"

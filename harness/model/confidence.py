@@ -7,8 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from harness.model.incident import Passage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HowSure:
+    """Of one fix, each from 0 to 1, by the names that they have in an attempt; None: nothing was said."""
+
+    confidence: float | None = None  # as the fixer stated it
+    retriever_confidence: float | None = None
+    combined_confidence: float | None = None
 
 
 def of_passages(passages: Sequence[Passage]) -> float | None:

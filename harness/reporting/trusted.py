@@ -85,11 +85,24 @@ def scores(found: Sequence[Trust]) -> Table:
             f"{each.reliability.ece:.3f}",
             f"{each.aurc:.3f}",
             "none" if math.isinf(each.threshold.confidence) else f"{each.threshold.confidence:.2f}",
+            str(each.threshold.promised.scenarios),
+            str(each.threshold.kept.scenarios or "none: not checked"),
         )
         for each in found
     ]
-    head = ("arm", "fixes", "Brier", "its reliability", "its resolution", "ECE", "risk area", "deploy from")
-    note = "Smaller is better, but for the resolution. The threshold is chosen on one half of the incidents."
+    head = (
+        "arm",
+        "fixes",
+        "Brier",
+        "its reliability",
+        "its resolution",
+        "ECE",
+        "risk area",
+        "deploy from",
+        "chosen on",
+        "checked on",
+    )
+    note = "Smaller is better, but for the resolution. The threshold is chosen and checked on other scenarios: so many."
     return Table(title="How well the confidence tells", head=head, rows=rows, note=note)
 
 

@@ -5,17 +5,20 @@ docs/metrics.md shows these tables, and ``harness.experiment.logged`` reads a tr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.errors import InputError
+from harness.model.confidence import HowSure
+from harness.model.fix import Attempt
 from harness.model.scenario import Scenario
 from harness.model.verdict import Outcome, Trial, Verdict
 from harness.model.window import Window
 from harness.reading import read
 
-TERMS = "2"  # version of these tables: a run of another one is logged again by `harness resume FOLDER`
+TERMS = "3"  # version of these tables: a run of another one is logged again by `harness resume FOLDER`
 INTERRUPTED = "INTERRUPTED"
 
 PARAMS: Mapping[str, str] = {
@@ -46,6 +49,7 @@ TAGS: Mapping[str, str] = {
     "reason": "the same in words",
     "cell": "which trial of a sweep it was: scenario/fixer@retriever/repeat; empty: of none",
     "started_at": "ISO 8601, UTC",
+    "live_fixes": "each fix that went live, in order, with its three confidences: a list in JSON",
     "prompts": "version and sha256 of each prompt that a proposal answers; its text is the artifact `prompt-N.md`",
 }
 METRICS: Mapping[str, str] = {
@@ -118,7 +122,16 @@ def tags_of(trial: Trial, verdict: Verdict | None, known: Beside) -> dict[str, s
         return tags | {"outcome": INTERRUPTED}
     prompts = " ".join(attempt.fix.prompt for attempt in verdict.attempts if attempt.fix and attempt.fix.prompt)
     told = {"outcome": str(verdict.outcome), "judge": verdict.judge, "rule": verdict.rule, "reason": verdict.reason}
+    told["live_fixes"] = json.dumps([asdict(_how_sure(attempt)) for attempt in verdict.attempts if attempt.deployment])
     return tags | told | ({"prompts": prompts} if prompts else {})
+
+
+def _how_sure(attempt: Attempt) -> HowSure:
+    return HowSure(
+        confidence=attempt.fix.confidence if attempt.fix else None,
+        retriever_confidence=attempt.retriever_confidence,
+        combined_confidence=attempt.combined_confidence,
+    )
 
 
 def totals_of(verdict: Verdict, known: Beside) -> dict[str, float]:

@@ -1,11 +1,10 @@
-"""Is a fixer as sure as it should be, and from which confidence on may its fixes go live by themselves?
+"""Is a fixer as sure as it should be?
 
 A claim is a confidence, 0 to 1, stated beforehand, and whether the fix healed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.stats.basics import Estimate
 from harness.stats.intervals import Rate, rate
 
 BINS = 10
@@ -22,7 +20,7 @@ _Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """``scenario`` and ``seed`` tell the incident: two claims of one incident are never on both sides of a split.
+    """Of one fix. Claims of one scenario, and so of one incident, are never on both sides of a split.
 
     ValueError for a confidence that is not between 0 and 1.
     """
@@ -30,7 +28,6 @@ class Claim:
     confidence: float
     healed: bool
     scenario: str = ""
-    seed: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.confidence <= 1:
@@ -80,29 +77,6 @@ class Point:
     coverage: float
     risk: float
     n: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deployed:
-    """What a threshold makes of some claims. ``gain`` is per claim, those that are not deployed counted as 0.
-
-    Its interval is for the number that were deployed: Wilson's for the share of these that healed, in units of gain.
-    With none deployed it is 0, for sure.
-    """
-
-    claims: int
-    healed: Rate  # of those deployed
-    gain: Estimate
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Threshold:
-    """``confidence`` is the least to deploy with; infinite: deploy nothing. ``break_even`` is what must heal to pay."""
-
-    confidence: float
-    break_even: float
-    promised: Deployed  # on the half on which it was chosen: the best of many, and so flattered
-    kept: Deployed  # on the other half
 
 
 def brier(claims: Sequence[Claim], bins: int = BINS) -> Brier:
@@ -180,47 +154,7 @@ def aurc(claims: Sequence[Claim]) -> float:
     return math.fsum(risks) / len(risks) if risks else math.nan
 
 
-def threshold(claims: Sequence[Claim], *, benefit: float, cost: float, salt: str = "") -> Threshold:
-    """From which confidence on deploying pays, where a good fix is worth ``benefit`` and a bad one costs ``cost``.
-
-    Chosen on one half of the incidents: the confidence with the greatest gain, the highest of equal ones, since what
-    gains nothing need not be deployed. Checked on the other. Which half an incident is in follows from a hash of
-    ``salt``, scenario and seed, so it stays there when others are added. In the long run a deployment pays if more
-    than cost / (benefit + cost) of them heal (C. Elkan, "The Foundations of Cost-Sensitive Learning", IJCAI 2001).
-
-    ValueError unless benefit and cost are positive and finite.
-    """
-    if not (0 < benefit < math.inf and 0 < cost < math.inf):
-        raise ValueError(f"benefit and cost are positive, not {benefit} and {cost}")
-    halves: tuple[list[Claim], list[Claim]] = [], []
-    for claim in claims:
-        halves[_half(claim, salt)].append(claim)
-    best, most = math.inf, 0.0
-    for point in risk_coverage(halves[0]):
-        gain = point.n * (benefit * (1 - point.risk) - cost * point.risk)
-        if gain > most + 1e-9 * (benefit + cost):
-            best, most = point.confidence, gain
-    promised, kept = (_deployed(half, best, benefit, cost) for half in halves)
-    return Threshold(confidence=best, break_even=cost / (benefit + cost), promised=promised, kept=kept)
-
-
 _BRIER_PARTS = ("score", "reliability", "resolution", "uncertainty", "spread_within", "covariance_within")
-
-
-def _deployed(claims: Sequence[Claim], least: float, benefit: float, cost: float) -> Deployed:
-    live = [claim.healed for claim in claims if claim.confidence >= least]
-    healed = rate(sum(live), len(live))
-    if not live:
-        return Deployed(claims=len(claims), healed=healed, gain=Estimate(value=0.0, low=0.0, high=0.0))
-    share = len(live) / len(claims)
-    value, low, high = (
-        share * (part * (benefit + cost) - cost) for part in (healed.hits / healed.n, healed.low, healed.high)
-    )
-    return Deployed(claims=len(claims), healed=healed, gain=Estimate(value=value, low=low, high=high))
-
-
-def _half(claim: Claim, salt: str) -> int:
-    return hashlib.sha256(f"{salt}\0{claim.scenario}\0{claim.seed}".encode()).digest()[0] & 1
 
 
 def _tied(claims: Sequence[Claim]) -> list[tuple[float, list[Claim]]]:

@@ -75,3 +75,4 @@ def test_what_is_written_has_the_shape_that_is_told(tmp_path: Path) -> None:
 def test_a_row_of_a_sweep_is_read(file: Path) -> None:
     (row,) = read_rows(file, TypeAdapter(TrialRow), "a sweep")
     assert (row.scenario, row.measured, row.retriever) == ("slow_export", True, "none")
+    assert (row.live_fixes is None) is (row.version == 1)

@@ -58,11 +58,15 @@ TRIALS = (  # scenario, arm, repeat, outcome
 
 
 def ended(trial: Trial, outcome: Outcome) -> list[Event]:
-    """A trial of which little is told."""
+    """A trial of which little is told. One that healed did so at the second attempt."""
     fix = replace(sample.wrong_fix(), prompt=SENT if trial.fixer == "command" else "", confidence=0.1 + 0.2)
     attempts = (
         () if outcome in (Outcome.INVALID, Outcome.LEFT_ALONE) else (sample.attempt(1, "abstained", fix, "", 10),)
     )
+    if outcome is Outcome.HEALED:
+        failed = sample.attempt(1, "not_recovered", fix, sample.WEAK, 10)
+        healed = sample.attempt(2, "recovered", sample.good_fix(), sample.CURE, 22)
+        attempts = (failed, replace(healed, retriever_confidence=1 / 3, combined_confidence=0.1 + 0.7))
     verdict = replace(
         sample.verdict(outcome, trial, attempts=attempts),
         rule=f"rule of {outcome}",
@@ -209,6 +213,18 @@ def test_whatever_the_order_of_rows_the_numbers_are_the_same(root: Path) -> None
 )
 def test_an_arm_and_what_a_filter_leaves(root: Path, where: str, count: int) -> None:
     assert sum(len(trials) for trials in side(f"mlflow:night{where}", root).arms.values()) == count
+
+
+def test_all_that_went_live_comes_back_and_what_was_not_kept_is_not_made_up(root: Path, client: MlflowClient) -> None:
+    (healed,) = (row for row in side("mlflow:t0k3n-1", root).arms["playbook@lexical"].values())
+    assert [fix.confidence for fix in healed.live_fixes or ()] == [0.1 + 0.2, 0.86]
+    run = runs(client)[1]
+    kept = run.data.tags["live_fixes"]
+    for cut in (kept[:-5], ""):
+        client.set_tag(run.info.run_id, "live_fixes", cut)
+        ((row,),) = (trials.values() for trials in side("mlflow:t0k3n-1", root).arms.values())
+        assert row == replace(healed, live_fixes=None)
+    client.set_tag(run.info.run_id, "live_fixes", kept)
 
 
 def test_many_runs_come_in_pages(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

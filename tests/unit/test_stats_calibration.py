@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import math
-from itertools import permutations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import ttest_1samp
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
-from harness.stats.calibration import Claim, aurc, brier, reliability, risk_coverage, threshold
+from harness.stats.basics import Estimate
+from harness.stats.calibration import Claim, aurc, brier, reliability, risk_coverage
+from harness.stats.intervals import rate
+from harness.stats.threshold import threshold
 
 claims_of_any_kind = st.lists(
-    st.builds(
-        Claim, confidence=st.floats(0, 1), healed=st.booleans(), scenario=st.sampled_from("abc"), seed=st.integers()
-    ),
+    st.builds(Claim, confidence=st.floats(0, 1), healed=st.booleans(), scenario=st.sampled_from("abc")),
     min_size=1,
     max_size=40,
 )
 
 
 def claims(*told: tuple[float, bool]) -> list[Claim]:
-    return [Claim(confidence=confidence, healed=healed, seed=seed) for seed, (confidence, healed) in enumerate(told)]
+    """Each of a scenario of its own."""
+    return [
+        Claim(confidence=confidence, healed=healed, scenario=str(number))
+        for number, (confidence, healed) in enumerate(told)
+    ]
 
 
-def drawn(count: int, seed: int, seeds: int = 100_000) -> list[Claim]:
+def drawn(count: int, seed: int) -> list[Claim]:
     """Perfectly calibrated ones, of ten scenarios."""
     draw = np.random.default_rng(seed)
     return [
-        Claim(confidence=sure, healed=bool(draw.random() < sure), scenario=f"s{number % 10}", seed=number % seeds)
+        Claim(confidence=sure, healed=bool(draw.random() < sure), scenario=f"s{number % 10}")
         for number, sure in enumerate(draw.random(count).tolist())
     ]
 
@@ -112,8 +118,8 @@ def test_a_threshold_is_near_break_even_where_claims_are_calibrated() -> None:
     expected = 2 * (1 - told.confidence**2) - 3 * (1 - told.confidence)  # of 4 c - 3, from there to 1
     assert told.kept.gain.low <= expected <= told.kept.gain.high
     assert told.promised.gain.value == pytest.approx(expected, abs=0.03)
-    assert told.kept.claims + told.promised.claims == 20_000
-    assert abs(told.kept.claims - 10_000) < 400
+    assert (told.promised.claims, told.kept.claims) == (10_000, 10_000)
+    assert (told.promised.scenarios, told.kept.scenarios) == (5, 5)
 
 
 def test_what_a_threshold_promises_is_more_than_what_it_keeps() -> None:
@@ -137,24 +143,87 @@ def test_it_deploys_nothing_where_nothing_pays_and_all_where_all_does() -> None:
     assert every.kept.gain.value == 5 == every.promised.gain.value
     assert every.kept.gain.low < 5, "that ten of ten healed does not mean that all do"
     nothing = threshold([], benefit=1, cost=1)
-    assert (nothing.confidence, nothing.kept.claims) == (math.inf, 0)
+    assert (nothing.confidence, nothing.kept.claims, nothing.kept.scenarios) == (math.inf, 0, 0)
     for benefit, cost in ((0, 1), (1, -1), (math.inf, 1)):
         with pytest.raises(ValueError, match="positive"):
             threshold([], benefit=benefit, cost=cost)
 
 
-def test_an_incident_is_in_one_half_and_stays_there() -> None:
-    """Forty incidents with five claims each: none is divided, none moves when others come, but by another salt."""
-    told = drawn(200, 5, seeds=40)
-    first = {(c.scenario, c.seed): c for c in told}
+def test_a_scenario_is_in_one_half_whatever_its_trials_are() -> None:
+    """Seven scenarios of different sizes, in turn in one half and the other: no trial moves one, but another salt."""
+    told = [Claim(confidence=0.5, healed=True, scenario=f"s{size}") for size in range(7) for _ in range(2**size)]
 
     def half(of: list[Claim], salt: str = "") -> int:
-        return threshold(of, benefit=1, cost=1, salt=salt).promised.claims
+        """Which scenarios are in the first half, a bit each."""
+        found = threshold(of, benefit=1, cost=1, salt=salt)
+        assert (found.promised.scenarios, found.kept.scenarios) == (4, 3)
+        assert found.promised.claims + found.kept.claims == len(of)
+        return found.promised.claims
 
-    assert len(first) == 40
-    assert half(told) % 5 == 0 == half([c for c in told if c.seed < 20]) % 5
-    assert half(told) == half([c for c in told if c.seed < 20]) + half([c for c in told if c.seed >= 20])
+    first = half(told)
+    assert half(told[::-1]) == first
+    assert half([Claim(confidence=0.5, healed=False, scenario=each.scenario) for each in told]) == first
+    assert half(told * 3) == 3 * first
     assert len({half(told, salt) for salt in "abcdef"}) > 1
+
+
+def test_of_one_scenario_there_is_nothing_left_to_check_on() -> None:
+    told = threshold([Claim(confidence=0.9, healed=True, scenario="a")] * 50, benefit=2, cost=3)
+    assert (told.confidence, told.promised.claims, told.promised.gain.value) == (0.9, 50, 2)
+    assert (told.promised.gain.low, told.promised.gain.high) == (-3, 2), "fifty seeds of it tell nothing of others"
+    assert (told.kept.claims, told.kept.scenarios) == (0, 0)
+    assert math.isnan(told.kept.gain.value) and math.isnan(told.kept.gain.low)
+
+
+def test_who_deploys_nothing_gains_nothing_for_sure() -> None:
+    told = threshold([Claim(confidence=0.9, healed=False, scenario="a")] * 50, benefit=2, cost=3)
+    assert told.promised.gain == Estimate(value=0, low=0, high=0)
+
+
+def test_the_interval_is_the_wider_of_two() -> None:
+    """Of claims alike in all scenarios it is Wilson's of claims; where scenarios differ it is Student's of these."""
+    alike = [Claim(confidence=0.9, healed=n % 5 > 0, scenario=f"s{n // 20}") for n in range(200)]
+    told = threshold(alike, benefit=1, cost=1).kept
+    wilson = rate(80, 100)
+    assert (told.healed, told.scenarios) == (wilson, 5)
+    assert (told.gain.low, told.gain.high) == pytest.approx((2 * wilson.low - 1, 2 * wilson.high - 1))
+    good = {f"s{number}": 10 + 2**number for number in range(4)}  # of fifty: no two pairs have as many together
+    apart = [Claim(confidence=0.9, healed=n < hits, scenario=name) for name, hits in good.items() for n in range(50)]
+    told = threshold(apart, benefit=3, cost=0.1).kept
+    (pair,) = (pair for pair in combinations(good.values(), 2) if sum(pair) == told.healed.hits)
+    student = ttest_1samp([hits / 50 * 3.1 - 0.1 for hits in pair], 0).confidence_interval()
+    assert told.gain.low == pytest.approx(max(-0.1, student.low))
+    assert told.gain.high == pytest.approx(min(3, student.high))
+
+
+@pytest.mark.parametrize("salt", [*"abcdefghij"])
+def test_a_confidence_that_only_tells_scenarios_apart_is_not_confirmed(salt: str) -> None:
+    """The surest scenario always heals, the next one never, and so on: where seeds are split, both halves agree."""
+    told = [
+        Claim(confidence=0.95 - 0.05 * number, healed=number % 2 == 0, scenario=f"s{number}")
+        for number in range(12)
+        for _ in range(20)
+    ]
+    assert threshold(told, benefit=1, cost=1, salt=salt).kept.gain.low <= 0
+
+
+@pytest.mark.parametrize(("scenarios", "at_most"), [(4, 0.1), (12, 0.03)])
+def test_what_tells_nothing_of_other_scenarios_is_rarely_confirmed(scenarios: int, at_most: float) -> None:
+    """Simulated: whether a scenario heals, with all of its twenty seeds, is a coin's, and its confidence its own."""
+    draw, confirmed, chosen = np.random.default_rng(11), 0, 0
+    for experiment in range(300):
+        told = [
+            Claim(confidence=sure, healed=healed, scenario=f"{experiment} {number}")
+            for number, (sure, healed) in enumerate(
+                zip(draw.random(scenarios), draw.random(scenarios) < 0.5, strict=True)
+            )
+            for _ in range(20)
+        ]
+        found = threshold(told, benefit=1, cost=1)
+        chosen += math.isfinite(found.confidence)
+        confirmed += found.kept.gain.low > 0
+    assert chosen > 100
+    assert confirmed / chosen < at_most
 
 
 def test_edges() -> None:
