@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from harness.errors import InputError
 from harness.experiment.lines import append_row, read_rows
 from harness.experiment.plan import Cell
 from harness.model.confidence import HowSure
@@ -93,8 +94,12 @@ _ROW = TypeAdapter(TrialRow)
 
 
 def rows(folder: Path) -> list[TrialRow]:
-    """Those of a sweep, oldest first. InputError names a damaged line."""
-    return read_rows(folder / FILE, _ROW, "a sweep")
+    """Those of a sweep, oldest first. InputError names a damaged line, and one that a later harness has written."""
+    found = read_rows(folder / FILE, _ROW, "a sweep")
+    if newer := next((row for row in found if row.version > VERSION), None):
+        what = f"{folder / FILE}: {newer.trial} is a row of version {newer.version}; this program reads up to {VERSION}"
+        raise InputError(what, cure="read it with the version of the harness that wrote it")
+    return found
 
 
 def append(folder: Path, row: TrialRow) -> None:

@@ -11,10 +11,11 @@ import jsonschema  # type: ignore[import-untyped] # it has no types of its own
 import pytest
 from pydantic import TypeAdapter
 
+from harness.errors import InputError
 from harness.experiment.lines import read_rows
 from harness.experiment.rejudge import rejudge
 from harness.experiment.results import VERSION as ROWS_VERSION
-from harness.experiment.results import TrialRow
+from harness.experiment.results import TrialRow, rows
 from harness.experiment.schemas import schemas, write
 from harness.model.event import TrialEnded
 from harness.model.verdict import Outcome
@@ -76,3 +77,10 @@ def test_a_row_of_a_sweep_is_read(file: Path) -> None:
     (row,) = read_rows(file, TypeAdapter(TrialRow), "a sweep")
     assert (row.scenario, row.measured, row.retriever) == ("slow_export", True, "none")
     assert (row.live_fixes is None) is (row.version == 1)
+
+
+def test_a_row_of_a_later_harness_is_refused(tmp_path: Path) -> None:
+    row = json.loads(ROWS[-1].read_text().splitlines()[0]) | {"version": ROWS_VERSION + 1, "what_is_new": 1}
+    (tmp_path / "trials.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(InputError, match=f"is a row of version {ROWS_VERSION + 1}; this program reads up to"):
+        rows(tmp_path)
