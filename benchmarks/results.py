@@ -103,7 +103,7 @@ def page(sweep: Path, told: Side, alt: str) -> str:
         alt=alt,
         cells=arms.cells(told).markdown(),
         against=versus.table(versus.against(told, _BASE), _MEASURES).markdown(),
-        retrieval=versus.table(versus.against(chosen), _MEASURES).markdown(),
+        retrieval=versus.table(versus.against(chosen, among=told), _MEASURES).markdown(),
         recovery=recovery.by_scenario(told).markdown(),
         decided=arms.what_decided(told).markdown(),
         noise=arms.noise(told).markdown(),

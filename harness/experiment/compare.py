@@ -71,8 +71,12 @@ class Report:
         )
 
 
-def report(given: Versus, worth: float = WORTH) -> Report:
-    """All measures, over all scenarios that both met and for each of them. ``worth`` is above 0, and at most 1."""
+def report(given: Versus, worth: float = WORTH, until: Mapping[str, float] | None = None) -> Report:
+    """All measures, over all scenarios that both met and for each of them. ``worth`` is above 0, and at most 1.
+
+    ``until``: what counts for an outage that was never healed, in seconds for each scenario, where more arms than these
+    two are told of together; None: the ``horizons`` of these two.
+    """
     scenarios = sorted({name for name, _ in given.first} & {name for name, _ in given.second})
     first, second = (
         {key: row for key, row in side.items() if key[0] in scenarios} for side in (given.first, given.second)
@@ -80,7 +84,7 @@ def report(given: Versus, worth: float = WORTH) -> Report:
     keys = [key for key in first if key in second]
     bounds = with_missing((won(first[key].outcome), won(second[key].outcome)) for key in keys)
     right = _right(first, second, keys, LEVEL)
-    until = horizons((*first.values(), *second.values()))
+    until = horizons((*first.values(), *second.values())) if until is None else until
     others = [_numbers(name, unit, number, first, second) for name, unit, number in _measures(until)]
     strict = 1 - (1 - LEVEL) / len(scenarios)
     a, b = (each.within(scenarios) for each in given.uncounted)

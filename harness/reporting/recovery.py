@@ -25,8 +25,8 @@ _Trials = Mapping[Key, TrialRow]
 
 def curves(given: Side) -> Picture:
     """The share that has recovered by each second after the fault, of outages; what never did is watched to the end."""
-    end = max(_until(given).values(), default=1.0)
-    until = dict.fromkeys(_until(given), end)
+    end = max(horizons_of(given).values(), default=1.0)
+    until = dict.fromkeys(horizons_of(given), end)
     times = {
         name: found
         for name, trials in given.arms.items()
@@ -71,7 +71,7 @@ def curves(given: Side) -> Picture:
 
 def by_scenario(given: Side) -> Table:
     """Mean seconds from the fault to the first good window, with how many recovered."""
-    until = _until(given)
+    until = horizons_of(given)
     rows = []
     for name in sorted({row.scenario for trials in given.arms.values() for row in trials.values() if not row.control}):
         told = []
@@ -86,7 +86,7 @@ def by_scenario(given: Side) -> Table:
 
 def recovery(given: Side, trials: _Trials) -> str:
     """The mean over scenarios of the mean of each, with its interval, and what it were, had nothing recovered."""
-    until = _until(given)
+    until = horizons_of(given)
     known = [(row.scenario, found[0]) for row in trials.values() if (found := outage(row, until))]
     if not known:
         return "-"
@@ -97,8 +97,9 @@ def recovery(given: Side, trials: _Trials) -> str:
     return f"{mean.value:.1f} s{spread}, of at most {most:.0f}"
 
 
-def _until(given: Side) -> dict[str, float]:
-    return horizons(row for trials in given.arms.values() for row in trials.values())
+def horizons_of(*given: Side) -> dict[str, float]:
+    """Of all their arms: one for all tables and pictures that stand together."""
+    return horizons(row for each in given for trials in each.arms.values() for row in trials.values())
 
 
 def _median(seconds: Sequence[float], share: Sequence[float]) -> float | None:

@@ -12,6 +12,7 @@ from harness.experiment.compared import difference_of, notes
 from harness.experiment.sides import Side, versus
 from harness.reporting.drawing import BLUE, FAINT, INK, RED, intervals, label, percent, picture
 from harness.reporting.exhibit import Exhibit, Exhibits, Picture, Table, Words, together
+from harness.reporting.recovery import horizons_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,8 +22,11 @@ _NAME = 30  # letters of an arm, in a picture
 _PICTURES = 2  # comparisons, of which each has one of its scenarios
 
 
-def against(given: Side, base: str | None = None, worth: float = WORTH) -> list[Report]:
-    """Each arm against ``base``, which is the first one where it is None. InputError where there is no such arm."""
+def against(given: Side, base: str | None = None, worth: float = WORTH, among: Side | None = None) -> list[Report]:
+    """Each arm against ``base``, which is the first one where it is None. InputError where there is no such arm.
+
+    What never recovered counts as in all tables of ``among``, of whose arms these are some; None: of these.
+    """
     base = base or next(iter(given.arms))
     if base not in given.arms:
         raise InputError(f"{given.name} has no arm {base}", cure=f"it has {', '.join(given.arms)}")
@@ -33,12 +37,14 @@ def against(given: Side, base: str | None = None, worth: float = WORTH) -> list[
         for name, trials in given.arms.items()
         if name != base and any(scenario in met for scenario, _ in trials)  # a sweep may be far from its end
     ]
-    return [report(each, worth) for name in others for each in versus(given.only([name]), known)]
+    until = horizons_of(among or given)
+    return [report(each, worth, until) for name in others for each in versus(given.only([name]), known)]
 
 
 def of_two(first: Side, second: Side, worth: float = WORTH) -> list[Report]:
     """The arms that both have, or the one of each. InputError where they cannot be compared."""
-    return [report(each, worth) for each in versus(first, second)]
+    until = horizons_of(first, second)
+    return [report(each, worth, until) for each in versus(first, second)]
 
 
 def both(first: Side, second: Side) -> Side:

@@ -22,6 +22,8 @@ from harness.experiment.compare import Measure, Report, report
 from harness.experiment.results import TrialRow, append, row_of, rows
 from harness.experiment.sides import Side, rows_of, side, versus
 from harness.model.verdict import Outcome
+from harness.reporting.recovery import recovery
+from harness.reporting.versus import against
 from harness.sinks.journal import verdict_json
 from tests import events as sample
 from tests.e2e import tiny
@@ -110,6 +112,16 @@ def test_a_false_recovery_is_not_faster_than_none() -> None:
     told = compare(Side(name="a", arms={"a@lexical": mixed}), trials("b", never))
     assert measure(told, "recover_s").decision == "better"
     assert measure(told, "recover_s").second == 45.0
+
+
+def test_what_never_recovered_counts_alike_in_all_tables_that_stand_together() -> None:
+    """Of three arms, one was watched for longer: the mean of an arm, and its difference, rest on the same time."""
+    long = {key: replace(row, censored_s=60.0) for key, row in trials("c", never).arms["c@lexical"].items()}
+    arms = {**trials("a", never).arms, **trials("b", healed).arms, "c@lexical": long}
+    (told, _) = against(Side(name="s", arms=arms), "a@lexical")
+    found = measure(told, "recover_s")
+    assert (told.name, found.second) == ("b@lexical against a@lexical", 60.0)
+    assert recovery(Side(name="s", arms=arms), arms["a@lexical"]) == "60.0 s, of at most 60"
 
 
 def test_a_single_lone_pair_does_not_change_the_question() -> None:
