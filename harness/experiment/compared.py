@@ -14,6 +14,7 @@ from harness.model.plain import without_nan
 from harness.sinks.printable import cell
 
 _WIDTH = 78
+_TINY_S = 0.05  # of seconds with one decimal nothing would be left
 _HEAD = ("", "first", "second", "difference, 95 %", "", "n")
 _NAMES = {
     "right": "did right",
@@ -167,7 +168,9 @@ def _cells(measure: Measure) -> tuple[str, ...]:
 def difference_of(measure: Measure) -> str:
     """Such as +5 points (-23 to 31)."""
     difference, unit = measure.difference, "points" if measure.unit == "share" else measure.unit
-    value, low, high = (_number(measure, each) for each in (difference.value, difference.low, difference.high))
+    numbers = difference.value, difference.low, difference.high
+    tiny = measure.unit == "s" and 0 < max(map(abs, numbers)) < _TINY_S
+    value, low, high = (f"{each:.2g}" if tiny else _number(measure, each) for each in numbers)
     sign = "+" if difference.value > 0 else ""
     return f"{sign}{value} {unit} ({'no interval' if low == high == '-' else f'{low} to {high}'})".replace("  ", " ")
 

@@ -173,6 +173,19 @@ def test_without_a_seed_in_common_they_are_compared_as_they_are() -> None:
     assert told.others == ()
 
 
+def test_a_difference_of_less_than_is_shown_of_seconds_is_shown_all_the_same() -> None:
+    """Else there stands: worse, by 0.0 s (0.0 to 0.0)."""
+    first = {
+        key: replace(row, fixer_s=0.001 + 0.0001 * (key[1] % 3))
+        for key, row in trials("a", half).arms["a@lexical"].items()
+    }
+    told = measure(compare(Side(name="a", arms={"a@lexical": first}), trials("b", half)), "fixer_s")
+    assert (told.decision, compared.difference_of(told)) == ("worse", "+0.0011 s (0.0011 to 0.0011)")
+    assert compared.difference_of(replace(told, difference=replace(told.difference, low=-0.4))).endswith(
+        "(-0.4 to 0.0)"
+    )
+
+
 def test_what_has_no_partner_is_left_out_and_told() -> None:
     told = compare(trials("a", healed), trials("b", half, seeds=range(15, 25)))
     assert (told.pairs, told.left_out) == (10, 2 * (15 + 5))
